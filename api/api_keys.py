@@ -1,0 +1,96 @@
+"""API keys: `ak_` and 256 random bits, shown once, kept in Redis as hashes."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import cast
+
+from redis.asyncio import Redis
+from redis.typing import EncodableT, FieldT
+
+from api.credentials import Found, as_text, digest, end_credentials, moment, now, read_fields
+from api.principal import CHAT, EVERYTHING, Principal, Scope
+from core import keys
+from core.errors import Invalid
+
+PREFIX = "ak_"
+KEY_LENGTH = len(PREFIX) + 43
+SHOWN = 8
+"""Characters of a key that lists show, so that people can tell keys apart."""
+
+MAX_NAME = 100
+SHORTEST_LIFE = timedelta(minutes=1)
+
+
+async def create_key(
+    redis: Redis, user_id: str, name: str, scope: Scope, *, expires_at: datetime | None = None
+) -> tuple[str, str]:
+    """Make a key: ``(id, secret)``. Nobody can read the secret again. Raises Invalid."""
+    if not 0 < len(name) <= MAX_NAME:
+        raise Invalid(f"name the key in 1 to {MAX_NAME} characters")
+    if expires_at is not None and expires_at < now() + SHORTEST_LIFE:
+        raise Invalid("the key must live for a minute at least; choose a later time")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    key_id, hashed = f"key_{secrets.token_hex(8)}", digest(secret)
+    fields: dict[FieldT, EncodableT] = {
+        "id": key_id,
+        "user": user_id,
+        "name": name,
+        "prefix": secret[:SHOWN],
+        "scope": scope,
+        "created_at": now().isoformat(),
+        "used_at": "",
+        "expires_at": expires_at.isoformat() if expires_at else "",
+    }
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.hset(keys.api_key(hashed), mapping=fields)
+        if expires_at is not None:
+            pipe.expireat(keys.api_key(hashed), int(expires_at.timestamp()))
+        pipe.hset(keys.api_keys(user_id), key_id, hashed)
+        await pipe.execute()
+    return key_id, secret
+
+
+async def find_key(redis: Redis, hashed: str) -> Found | None:
+    """The key of a secret's digest, if it is alive."""
+    fields = await read_fields(redis, keys.api_key(hashed))
+    if "user" not in fields:
+        return None
+    scopes = EVERYTHING if fields["scope"] == "admin" else CHAT
+    user = Principal(fields["user"], "key", scopes, hashed)
+    return Found(user, moment(fields["used_at"]))
+
+
+async def list_keys(redis: Redis, user_id: str) -> list[dict[str, str]]:
+    """``{id, name, prefix, scope, created_at, used_at, expires_at}`` of live keys, oldest first.
+
+    "" stands for never.
+    """
+    index = await _index(redis, user_id)
+    async with redis.pipeline(transaction=False) as pipe:
+        for hashed in index.values():
+            pipe.hgetall(keys.api_key(hashed))
+        answers = cast("list[dict[bytes, bytes]]", await pipe.execute())
+    found = [as_text(answer) for answer in answers]
+    alive = {fields["id"] for fields in found if "user" in fields}
+    if expired := index.keys() - alive:
+        await redis.execute_command("HDEL", keys.api_keys(user_id), *expired)
+    return sorted(
+        ({k: v for k, v in f.items() if k != "user"} for f in found if "user" in f),
+        key=lambda fields: (fields["created_at"], fields["id"]),
+    )
+
+
+async def revoke_key(redis: Redis, user_id: str, key_id: str) -> bool:
+    """End a key and its open streams. False when the user has no such key."""
+    hashed = (await _index(redis, user_id)).get(key_id)
+    if hashed is None:
+        return False
+    await end_credentials(redis, [keys.api_key(hashed)], [hashed])
+    await redis.execute_command("HDEL", keys.api_keys(user_id), key_id)
+    return True
+
+
+async def _index(redis: Redis, user_id: str) -> dict[str, str]:
+    return await read_fields(redis, keys.api_keys(user_id))

@@ -1,0 +1,43 @@
+"""Sign-in, put together: what the composition root calls."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from api.accounts import Accounts, accounts_router
+from api.directory import Directory
+from api.guard import Guard, Live
+from api.origins import Listening
+from api.problems import install_problems
+from api.revocations import Revocations
+from core.store import Store
+
+
+@dataclass(frozen=True)
+class Auth:
+    """The parts of sign-in that others use."""
+
+    directory: Directory
+    revocations: Revocations
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Keep this open while the server answers: it listens for revocations."""
+        async with self.revocations.running():
+            yield
+
+
+def install_auth(app: FastAPI, *, store: Store, live: Live, listening: Listening) -> Auth:
+    """Put the guard in front of the app, add the account routes and the error answers."""
+    revocations = Revocations(store.redis)
+    directory = Directory(store, revocations)
+    install_problems(app)
+    app.include_router(
+        accounts_router(Accounts(store, directory, live, live.current.home)),
+    )
+    app.add_middleware(Guard, directory=directory, live=live, listening=listening)
+    return Auth(directory, revocations)

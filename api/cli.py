@@ -1,0 +1,61 @@
+"""The command line. Each command lives in a module of its own, loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from core.errors import AssistantError, ConfigError
+
+COMMANDS = {
+    "up": ("api.up", "start everything: embedded server, web page and API, worker"),
+    "api": ("api.serve", "start the web page and the API alone"),
+    "worker": ("api.work", "start a worker alone"),
+    "demo": ("api.up", "like up, with a scripted model, for a look without a model of your own"),
+    "chat": ("api.chat", "talk in the terminal"),
+    "doctor": ("api.doctor", "check the installation and say how to mend it"),
+    "key": ("api.key", "create, list and revoke API keys"),
+    "password": ("api.password", "reset the password"),
+    "demo-model": ("api.demo_model", ""),
+}
+"""Command → (module with ``configure(parser)`` and ``run(args) -> exit code``, help).
+
+One without a help text is for our own processes and not listed.
+"""
+
+OK, FAILED, BAD_USE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the value is the exit code: 0 ok, 1 failed, 2 bad use."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = next((a for a in arguments if not a.startswith("-")), "")
+    parser = argparse.ArgumentParser(
+        prog="assistant", description="A personal assistant that runs on your own machine."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command, (module, about) in COMMANDS.items():
+        # Without the word `help` a command is not listed.
+        sub = (
+            commands.add_parser(command, help=about, description=about)
+            if about
+            else commands.add_parser(command)
+        )
+        if command == name:
+            importlib.import_module(module).configure(sub)
+    parsed = parser.parse_args(arguments)
+    try:
+        return int(importlib.import_module(COMMANDS[parsed.command][0]).run(parsed))
+    except ConfigError as error:
+        return _complain(error, BAD_USE)
+    except AssistantError as error:
+        return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _complain(error: AssistantError, code: int) -> int:
+    print(f"assistant: {error.detail}", file=sys.stderr)
+    return code

@@ -1,0 +1,61 @@
+"""What sessions and API keys share: opaque random tokens, known to Redis by SHA-256 only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+from redis.asyncio import Redis
+
+from api.principal import Principal
+from core import keys
+
+TOUCH_SECONDS = 60
+"""The time of last use is written at most once a minute: it is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A live credential and when it was last used."""
+
+    principal: Principal
+    last_used: datetime
+
+
+def digest(token: str) -> str:
+    """The name of a token in Redis. 256 random bits need no slow hash."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def now() -> datetime:
+    """The current time, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def moment(text: str) -> datetime:
+    """A stored time; "" is the beginning of time."""
+    return datetime.fromisoformat(text) if text else datetime.fromtimestamp(0, UTC)
+
+
+async def read_fields(redis: Redis, name: str) -> dict[str, str]:
+    """A hash in Redis as text; empty when it does not exist."""
+    return as_text(cast("dict[bytes, bytes]", await redis.execute_command("HGETALL", name)))
+
+
+def as_text(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Fields of a hash as Redis gives them, decoded."""
+    return {name.decode(): value.decode() for name, value in fields.items()}
+
+
+async def end_credentials(redis: Redis, names: Sequence[str], digests: Sequence[str]) -> None:
+    """Delete the hashes and tell every process, so that open streams end too."""
+    if not names:
+        return
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.delete(*names)
+        for ended in digests:
+            pipe.publish(keys.revocations(), ended)
+        await pipe.execute()

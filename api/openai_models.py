@@ -1,0 +1,83 @@
+"""The OpenAI face: what comes in. Unknown fields are ignored, as every server of this kind does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import Invalid, NotFound
+from core.events import Json
+
+MODEL_ID = "assistant"
+
+
+class Loose(BaseModel):
+    """Bodies of foreign clients."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class ChatMessage(Loose):
+    """One message of the history that a stateless client sends."""
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+
+
+class StreamOptions(Loose):
+    """Whether a last chunk carries the usage."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(Loose):
+    """Body of POST /v1/chat/completions."""
+
+    model: str = MODEL_ID
+    messages: list[ChatMessage] = Field(min_length=1, max_length=5000)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    metadata: dict[str, Any] | None = None
+    n: int | None = None
+
+
+def check_request(body: ChatRequest) -> None:
+    """Raises NotFound for a model that we are not, Invalid for what cannot be done."""
+    if body.model != MODEL_ID:
+        raise NotFound(
+            f"there is no model {body.model!r}; use {MODEL_ID!r}", code="model_not_found"
+        )
+    if body.n is not None and body.n != 1:
+        raise Invalid("n must be 1: the assistant gives one answer")
+
+
+def text_of(message: ChatMessage) -> str:
+    """The text of a message; parts that are no text are refused, not dropped."""
+    if message.content is None:
+        return ""
+    if isinstance(message.content, str):
+        return message.content
+    texts: list[str] = []
+    for part in message.content:
+        if part.get("type") not in ("text", "input_text"):
+            raise Invalid(
+                f"content parts of type {part.get('type')!r} are not supported; send text"
+            )
+        texts.append(str(part.get("text") or ""))
+    return "\n".join(texts)
+
+
+def split_history(body: ChatRequest) -> tuple[str, tuple[dict[str, Json], ...]]:
+    """The message to answer, and what was said before it. Raises Invalid."""
+    last = body.messages[-1]
+    if last.role != "user":
+        raise Invalid("the last message must have the role user")
+    history: list[dict[str, Json]] = []
+    for message in body.messages[:-1]:
+        if message.role in ("tool", "function"):
+            continue
+        text = text_of(message)
+        if text:
+            history.append({"role": message.role, "content": text})
+    return text_of(last), tuple(history)

@@ -1,0 +1,59 @@
+"""Who a request comes from, as the guard found out. Routes trust this and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, cast
+
+from fastapi import Request
+
+from core.errors import Forbidden, Unauthorized
+
+OWNER = "owner"
+"""User id of the administrator, the one account that set-up makes."""
+
+Kind = Literal["session", "key"]
+Scope = Literal["chat", "admin"]
+
+CHAT = frozenset({"chat"})
+EVERYTHING = frozenset({"chat", "admin"})
+
+REAUTH_MINUTES = 5
+"""How long the password counts as just entered (settings that can run commands ask for it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A checked credential. ``credential`` is its hash, the name under which it can be revoked."""
+
+    user_id: str
+    kind: Kind
+    scopes: frozenset[str]
+    credential: str
+    reauth_at: datetime | None = None
+
+
+def signed_in(request: Request) -> Principal:
+    """The principal of a request behind the guard. Raises Unauthorized on an open route."""
+    found = cast("Principal | None", getattr(request.state, "user", None))
+    if found is None:
+        raise Unauthorized("sign in, or send an API key as `Authorization: Bearer ak_…`")
+    return found
+
+
+def in_browser(request: Request) -> Principal:
+    """The principal, if it is a browser session. Raises Forbidden for API keys."""
+    user = signed_in(request)
+    if user.kind != "session":
+        raise Forbidden("an API key may not do this; sign in with a browser", code="session_needed")
+    return user
+
+
+def just_confirmed(request: Request) -> Principal:
+    """The session, if its password was entered within 5 minutes. Raises Forbidden."""
+    user = in_browser(request)
+    limit = datetime.now(UTC) - timedelta(minutes=REAUTH_MINUTES)
+    if user.reauth_at is None or user.reauth_at < limit:
+        raise Forbidden("enter your password again to do this", code="reauth_needed")
+    return user

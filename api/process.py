@@ -1,0 +1,56 @@
+"""What every command of ours does first: settings, logging, the store to use, the tie to its
+parent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+from core.embedded import socket_path, socket_url
+from core.errors import ConfigError
+from core.logs import secrets_of, set_up_logging
+from core.settings_source import Loaded, lifeline, load, misspelt
+
+STOP_AFTER = 15.0
+
+
+def process_settings() -> Loaded:
+    """Settings of this process, with logging set up. Raises ConfigError."""
+    loaded = load()
+    set_up_logging(loaded.settings.log, secrets_of(loaded.settings))
+    return loaded
+
+
+def warn_of_slips() -> None:
+    """Say which environment variables look like a misspelt setting."""
+    for warning in misspelt():
+        print(f"assistant: {warning}", file=sys.stderr)
+
+
+def running_store(loaded: Loaded) -> str:
+    """URL of the store that a single process joins. Raises ConfigError when none runs."""
+    if loaded.settings.store.redis_url:
+        return loaded.settings.store.redis_url
+    home = loaded.settings.home
+    if not socket_path(home).exists():
+        raise ConfigError(
+            f"no server runs on {home}; start everything with `assistant up`, or set REDIS_URL"
+        )
+    return socket_url(home)
+
+
+def follow_parent() -> None:
+    """Stop when the supervisor dies: it holds the other end of a pipe and never writes to it."""
+    fd = lifeline()
+    if fd is None:
+        return
+    loop = asyncio.get_running_loop()
+
+    def parent_gone() -> None:
+        loop.remove_reader(fd)
+        os.kill(os.getpid(), signal.SIGTERM)
+        loop.call_later(STOP_AFTER, os._exit, 1)
+
+    loop.add_reader(fd, parent_gone)

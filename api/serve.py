@@ -1,0 +1,29 @@
+"""`assistant api`: the web page and the API."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+
+import uvloop
+
+from api.app import bind, run_web
+from api.process import follow_parent, process_settings, running_store
+from core.settings_source import Loaded
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """No options of its own."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM."""
+    loaded = process_settings()
+    url = running_store(loaded)
+    uvloop.run(_serve(loaded, url, bind(loaded.settings.server)))
+    return 0
+
+
+async def _serve(loaded: Loaded, url: str, listener: socket.socket) -> None:
+    follow_parent()
+    await run_web(loaded, url, listener)

@@ -1,0 +1,134 @@
+"""Browser sessions: opaque tokens in a cookie, kept in Redis as hashes, revocable one by one."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.typing import EncodableT, FieldT
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.responses import Response
+from starlette.types import Scope
+
+from api.credentials import Found, as_text, digest, end_credentials, moment, now, read_fields
+from api.principal import EVERYTHING, OWNER, Principal
+from core import keys
+
+COOKIE = "asst_session"
+SECURE_COOKIE = "__Host-asst_session"
+"""Under https; the prefix makes browsers refuse it from other hosts and without Secure."""
+
+TOKEN_BYTES = 32
+TOKEN_LENGTH = 43
+AGENT_LENGTH = 200
+
+
+async def create_session(
+    redis: Redis, user_id: str, *, days: int, agent: str = "", address: str = ""
+) -> str:
+    """Open a session that ends after ``days`` without use; the value is the cookie's token."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    hashed = digest(token)
+    at = now().isoformat()
+    fields: dict[FieldT, EncodableT] = {
+        "id": secrets.token_hex(8),
+        "user": user_id,
+        "created_at": at,
+        "used_at": at,
+        "reauth_at": at,
+        "agent": agent[:AGENT_LENGTH],
+        "address": address,
+    }
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.hset(keys.session(hashed), mapping=fields)
+        pipe.expire(keys.session(hashed), timedelta(days=days))
+        pipe.sadd(keys.sessions(user_id), hashed)
+        await pipe.execute()
+    return token
+
+
+async def find_session(redis: Redis, hashed: str) -> Found | None:
+    """The session of a token's digest, if it is alive."""
+    fields = await read_fields(redis, keys.session(hashed))
+    if "user" not in fields:
+        return None
+    reauth = moment(fields.get("reauth_at", ""))
+    user = Principal(fields["user"], "session", EVERYTHING, hashed, reauth)
+    return Found(user, moment(fields["used_at"]))
+
+
+async def list_sessions(redis: Redis, user_id: str) -> list[dict[str, str]]:
+    """``{id, created_at, used_at, agent, address, digest}`` of live sessions, last used first."""
+    found: list[dict[str, str]] = []
+    gone: list[str] = []
+    for hashed, fields in (await _all_sessions(redis, user_id)).items():
+        if "user" in fields:
+            found.append(fields | {"digest": hashed})
+        else:
+            gone.append(hashed)
+    if gone:
+        await redis.execute_command("SREM", keys.sessions(user_id), *gone)
+    return sorted(found, key=lambda session: session["used_at"], reverse=True)
+
+
+async def revoke_session(redis: Redis, user_id: str, hashed: str) -> None:
+    """End one session; its next request and its open streams see it within a second."""
+    await end_credentials(redis, [keys.session(hashed)], [hashed])
+    await redis.execute_command("SREM", keys.sessions(user_id), hashed)
+
+
+async def revoke_all_sessions(redis: Redis, user_id: str = OWNER, *, but: str = "") -> None:
+    """End all sessions of the user, except the one with the digest ``but``."""
+    ended = [hashed for hashed in await _all_sessions(redis, user_id) if hashed != but]
+    await end_credentials(redis, [keys.session(hashed) for hashed in ended], ended)
+    if ended:
+        await redis.execute_command("SREM", keys.sessions(user_id), *ended)
+
+
+async def _all_sessions(redis: Redis, user_id: str) -> dict[str, dict[str, str]]:
+    members = cast("set[bytes]", await redis.execute_command("SMEMBERS", keys.sessions(user_id)))
+    digests = sorted(member.decode() for member in members)
+    async with redis.pipeline(transaction=False) as pipe:
+        for hashed in digests:
+            pipe.hgetall(keys.session(hashed))
+        answers = cast("list[dict[bytes, bytes]]", await pipe.execute())
+    return {hashed: as_text(answer) for hashed, answer in zip(digests, answers, strict=True)}
+
+
+def cookie_name(scope: Scope) -> str:
+    """The session cookie's name on this connection."""
+    return SECURE_COOKIE if scope["scheme"] == "https" else COOKIE
+
+
+def cookie_token(scope: Scope, header: str) -> str:
+    """The token in a Cookie header, or ""."""
+    token = cookie_parser(header).get(cookie_name(scope), "")
+    return token if len(token) == TOKEN_LENGTH else ""
+
+
+def request_token(scope: Scope) -> str:
+    """The token that came with a request, or ""."""
+    return cookie_token(scope, "; ".join(Headers(scope=scope).getlist("cookie")))
+
+
+def set_cookie(response: Response, scope: Scope, token: str, days: int) -> None:
+    """Hand the token to the browser; scripts cannot read it, other sites cannot send it."""
+    response.set_cookie(value=token, max_age=days * 86_400, **_attributes(scope))
+
+
+def clear_cookie(response: Response, scope: Scope) -> None:
+    """Make the browser forget the token."""
+    response.delete_cookie(**_attributes(scope))
+
+
+def _attributes(scope: Scope) -> Any:
+    return {
+        "key": cookie_name(scope),
+        "path": "/",
+        "secure": scope["scheme"] == "https",
+        "httponly": True,
+        "samesite": "strict",
+    }

@@ -1,0 +1,153 @@
+"""Server-sent events: the journal, as it grows.
+
+A stream only reads. It may be cut at any moment and opened again with its last id; the turn goes
+on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Query, Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from api.principal import Principal, signed_in
+from api.revocations import Revocations
+from core import keys
+from core.journal import (
+    Entry,
+    Hub,
+    ReaderTooSlow,
+    Subscription,
+    check_id,
+    follow,
+    follow_user,
+    holds,
+    last_id,
+)
+from core.services import Services
+
+PING = 10
+"""Seconds between comments on a silent stream; proxies cut silent connections after 60."""
+
+SEND_TIMEOUT = 30.0
+RETRY = b"retry: 2000\n\n"
+FAREWELL = b"event: server_shutdown\ndata: {}\n\n"
+RESET = b"event: reset\ndata: {}\n\n"
+"""Says: what you had is no longer in the journal; load the conversation again."""
+
+
+def _ping() -> ServerSentEvent:
+    return ServerSentEvent(comment="ping")
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Opens event streams for signed-in readers."""
+
+    services: Services
+    hub: Hub
+    revocations: Revocations
+
+    @asynccontextmanager
+    async def subscribe(
+        self, user: Principal, thread_id: str | None
+    ) -> AsyncGenerator[Subscription]:
+        """A subscription that ends with the reader's credential."""
+        with self.revocations.watch(user.credential) as ended:
+            async with self.hub.subscribe(user.user_id, thread_id) as subscription:
+                task = asyncio.create_task(ended.wait())
+                task.add_done_callback(lambda _: subscription.close())
+                try:
+                    yield subscription
+                finally:
+                    task.cancel()
+
+    async def of_thread(
+        self, user: Principal, thread_id: str, after: str, *, until_idle: bool
+    ) -> AsyncGenerator[bytes]:
+        """Frames of one thread."""
+        async with self.subscribe(user, thread_id) as subscription:
+            yield RETRY
+            if not await holds(self.services.store, thread_id, after):
+                yield RESET
+                after = await last_id(self.services.store, thread_id)
+            if until_idle and await self._drained(thread_id, after):
+                return
+            batches = follow(self.services.store, subscription, thread_id, after)
+            async for frame in self._frames(batches):
+                yield frame.data
+                if until_idle and frame.ends_run and await self._drained(thread_id, frame.last):
+                    return
+
+    async def of_user(self, user: Principal, after: str | None) -> AsyncGenerator[bytes]:
+        """Frames of all threads of a user."""
+        async with self.subscribe(user, None) as subscription:
+            yield RETRY
+            batches = follow_user(self.services.store, subscription, user.user_id, after)
+            async for frame in self._frames(batches):
+                yield frame.data
+
+    async def _frames(self, batches: AsyncGenerator[list[Entry]]) -> AsyncGenerator[_Frame]:
+        try:
+            async for entries in batches:
+                data = b"".join(entry.frame for entry in entries)
+                ends = any(entry.type == "turn_finished" for entry in entries)
+                yield _Frame(data, entries[-1].id, ends)
+        except ReaderTooSlow:
+            return
+        finally:
+            await batches.aclose()
+        if self.hub.closing:
+            yield _Frame(FAREWELL, "", ends_run=False)
+
+    async def _drained(self, thread_id: str, last: str) -> bool:
+        """Whether nothing waits or runs, and the reader has seen all."""
+        store = self.services.store
+        waiting = await store.retry(lambda: store.redis.exists(keys.inbox(thread_id)))
+        return not waiting and await last_id(store, thread_id) == last
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    data: bytes
+    last: str
+    ends_run: bool
+
+
+def respond(frames: AsyncGenerator[bytes]) -> EventSourceResponse:
+    """The streaming answer."""
+    return EventSourceResponse(
+        frames, ping=PING, ping_message_factory=_ping, send_timeout=SEND_TIMEOUT, sep="\n"
+    )
+
+
+def sse_router(streams: Streams) -> APIRouter:
+    """GET /api/threads/{id}/events and GET /api/events."""
+    router = APIRouter(tags=["events"])
+
+    @router.get("/api/threads/{thread_id}/events")
+    async def thread_events(
+        request: Request, thread_id: str, since: str = Query("0-0"), until: str = Query("")
+    ) -> EventSourceResponse:
+        """Events of a conversation: those after `since` or `Last-Event-ID`, then new ones.
+
+        With `until=idle` the stream ends once nothing runs or waits.
+        """
+        user = signed_in(request)
+        await streams.services.threads.get(user.user_id, thread_id)
+        after = check_id(request.headers.get("last-event-id") or since)
+        return respond(streams.of_thread(user, thread_id, after, until_idle=until == "idle"))
+
+    @router.get("/api/events")
+    async def user_events(request: Request, since: str = Query("")) -> EventSourceResponse:
+        """New events of all conversations; after `since` or `Last-Event-ID`, what was missed
+        first."""
+        user = signed_in(request)
+        given = request.headers.get("last-event-id") or since
+        return respond(streams.of_user(user, check_id(given) if given else None))
+
+    return router

@@ -1,0 +1,27 @@
+"""`assistant worker`: runs turns."""
+
+from __future__ import annotations
+
+import argparse
+
+import uvloop
+
+from api.process import follow_parent, process_settings, running_store
+from core.settings_source import Loaded
+from graph.worker import run_worker
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """No options of its own."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Work until SIGTERM, then drain."""
+    loaded = process_settings()
+    uvloop.run(_work(loaded, running_store(loaded)))
+    return 0
+
+
+async def _work(loaded: Loaded, url: str) -> None:
+    follow_parent()
+    await run_worker(loaded, url)

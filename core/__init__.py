@@ -1,0 +1,1 @@
+"""Contracts and outside boundaries; imports none of our other packages."""

@@ -1,0 +1,168 @@
+"""The way in: accept a message exactly once, ask a run to stop."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from core import keys
+from core.errors import InboxFull, Invalid, NotFound, TooLarge
+from core.events import Inbound, scrub
+from core.settings import EngineSettings
+from core.store import Store
+
+KEEP_IDS_MS = 25 * 3600 * 1000
+"""How long a message id dedupes: a day (Telegram's own memory of updates) and an hour."""
+
+MAX_ID_LENGTH = 128
+MAX_BELL = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The message is in Redis. ``duplicate``: it already was."""
+
+    message_id: str
+    run_id: str
+    duplicate: bool
+
+
+def new_id(kind: str) -> str:
+    """A random id like ``t_k3jx…`` with 80 bits."""
+    return f"{kind}_{base64.b32encode(secrets.token_bytes(10)).decode().lower()}"
+
+
+def run_id_for(thread_id: str, message_id: str) -> str:
+    """The run of a message. It names its thread, so that a run alone can be found and cancelled."""
+    digest = hashlib.sha256(f"{thread_id}\0{message_id}".encode("utf-8", "surrogatepass")).digest()
+    return f"{thread_id}.{base64.b32encode(digest[:10]).decode().lower()}"
+
+
+def thread_of_run(run_id: str) -> str:
+    """The thread that a run belongs to. Raises NotFound for what is no run id."""
+    thread_id, dot, digest = run_id.partition(".")
+    if not dot or not thread_id or not digest:
+        raise NotFound(f"there is no run {run_id!r}")
+    return thread_id
+
+
+def check_text(text: str, settings: EngineSettings) -> str:
+    """The text as it will be stored. Raises Invalid when empty, TooLarge over the limit."""
+    clean = scrub(text).replace("\x00", "")
+    if not clean.strip():
+        raise Invalid("the message is empty; write something", code="empty_message")
+    if len(clean.encode()) > settings.max_message_bytes:
+        limit = settings.max_message_bytes // 1024
+        raise TooLarge(f"the message is longer than {limit} KiB; send it in parts or as a file")
+    return clean
+
+
+def check_message_id(message_id: str) -> str:
+    """The id, if it can be one. Raises Invalid."""
+    if not message_id or len(message_id) > MAX_ID_LENGTH or not message_id.isprintable():
+        raise Invalid(f"id must be 1 to {MAX_ID_LENGTH} printable characters")
+    return message_id
+
+
+def encode(inbound: Inbound) -> bytes:
+    """What the inbox stores of a message, beside its id and run."""
+    data: dict[str, Any] = {"c": inbound.channel, "x": inbound.text, "at": inbound.created_at}
+    if inbound.autonomous is not None:
+        data["a"] = inbound.autonomous
+    if inbound.history:
+        data["h"] = inbound.history
+    if inbound.retry_of is not None:
+        data["r"] = inbound.retry_of
+    return orjson.dumps(data)
+
+
+def title_of(text: str) -> str:
+    """A thread's first title: the beginning of its first message."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:59].rstrip() + "…"
+
+
+class Bus:
+    """Accepts messages and cancellations; any number of processes may have one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def submit(self, inbound: Inbound, settings: EngineSettings) -> Accepted:
+        """Journal the message; once this returns it will be answered. Repeating it is harmless.
+
+        Raises NotFound (no such thread of this user), InboxFull, Invalid, TooLarge, StoreError.
+        """
+        thread_id = inbound.thread_id
+        run_id = run_id_for(thread_id, inbound.id)
+        text = check_text(inbound.text, settings)
+        names = (keys.meta(thread_id), keys.inbox(thread_id), keys.seen(thread_id))
+        args = (
+            inbound.user_id,
+            check_message_id(inbound.id),
+            run_id,
+            encode(inbound if text == inbound.text else _with_text(inbound, text)),
+            settings.max_inbox,
+            int(time.time() * 1000),
+            KEEP_IDS_MS,
+            title_of(text),
+        )
+        outcome = await self._store.retry(lambda: self._send(inbound, names, args))
+        match outcome:
+            case -1:
+                raise NotFound(f"there is no conversation {thread_id!r}")
+            case -2:
+                raise InboxFull(
+                    f"{settings.max_inbox} messages already wait in this conversation; "
+                    "wait for an answer, then send again",
+                    retry_after=5,
+                )
+            case _:
+                return Accepted(inbound.id, run_id, duplicate=outcome == 0)
+
+    async def _send(self, inbound: Inbound, names: tuple[str, ...], args: tuple[Any, ...]) -> int:
+        """One round trip. Order matters: the thread is pending before its message exists, and the
+        bell
+        rings after, so that a crash between any two leaves work for the sweeper, never a lost
+        message."""
+        thread_id = inbound.thread_id
+        async with self._store.redis.pipeline(transaction=False) as pipe:
+            pipe.hset(keys.pending(), thread_id, inbound.id)
+            pipe.evalsha(self._store.digest("submit"), len(names), *names, *args)
+            pipe.lpush(keys.doorbell(), thread_id)
+            pipe.ltrim(keys.doorbell(), 0, MAX_BELL - 1)
+            pipe.zadd(keys.user_threads(inbound.user_id), {thread_id: args[5]}, xx=True)
+            results = await pipe.execute()
+        return int(results[1])
+
+    async def cancel(self, run_id: str) -> None:
+        """Ask a run to stop, whether it waits or works. The flag outlives a lost publication."""
+        flag = keys.cancel_flag(thread_of_run(run_id), run_id)
+
+        async def send() -> None:
+            async with self._store.redis.pipeline(transaction=False) as pipe:
+                pipe.set(flag, 1, ex=3600)
+                pipe.publish(keys.cancellations(), run_id)
+                await pipe.execute()
+
+        await self._store.retry(send)
+
+
+def _with_text(inbound: Inbound, text: str) -> Inbound:
+    return Inbound(
+        id=inbound.id,
+        user_id=inbound.user_id,
+        thread_id=inbound.thread_id,
+        channel=inbound.channel,
+        text=text,
+        autonomous=inbound.autonomous,
+        history=inbound.history,
+        retry_of=inbound.retry_of,
+        created_at=inbound.created_at,
+    )

@@ -1,0 +1,103 @@
+"""Background jobs and schedules, on pydocket: durable, retried, run by any worker.
+
+Turns do not go through here (docs/decisions.md says why). Arguments are plain strings only:
+pydocket
+serialises them in a way that runs code when read, so nothing but our own text may be in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from docket import Docket, ExponentialRetry, Worker
+
+from core import keys
+
+Job = Callable[..., Awaitable[None]]
+
+ERASE_THREAD = "erase_thread"
+"""Name of the job that removes what is left of a deleted conversation. Argument: thread id."""
+
+HEARTBEAT = timedelta(seconds=20)
+CHECK = timedelta(seconds=5)
+"""How often the busy-check and the heartbeat run; the defaults cost 28 Redis commands a second when
+idle, these under 3. A new job still starts within milliseconds: the worker blocks on the stream."""
+
+RESOLUTION = timedelta(seconds=1)
+REDELIVERY = timedelta(minutes=2)
+POOL = 50
+
+
+def retried() -> ExponentialRetry:
+    """Default of a job's ``retry`` parameter: five more tries within some minutes."""
+    return ExponentialRetry(
+        attempts=6, minimum_delay=timedelta(seconds=1), maximum_delay=timedelta(minutes=2)
+    )
+
+
+class Jobs:
+    """The client's side: ask for a job, now or at a time. The same key again replaces the time."""
+
+    def __init__(self, docket: Docket) -> None:
+        self._docket = docket
+
+    async def add(self, name: str, *arguments: str, key: str, at: datetime | None = None) -> None:
+        """Run a job once, soon or at ``at`` (aware)."""
+        when = at or datetime.now(UTC)
+        await self._docket.replace(name, when, key)(*arguments)
+
+    async def cancel(self, key: str) -> None:
+        """Take a job back that has not begun."""
+        await self._docket.cancel(key)
+
+
+def _docket(url: str) -> Docket:
+    separator = "&" if "?" in url else "?"
+    return Docket(
+        name=keys.docket_name(),
+        url=f"{url}{separator}max_connections={POOL}",
+        heartbeat_interval=HEARTBEAT,
+    )
+
+
+@asynccontextmanager
+async def open_job_client(url: str) -> AsyncGenerator[Jobs]:
+    """For processes that ask for jobs but run none."""
+    async with _docket(url) as docket:
+        yield Jobs(docket)
+
+
+@asynccontextmanager
+async def open_jobs(url: str, functions: Sequence[Job]) -> AsyncGenerator[Jobs]:
+    """Run jobs in this process until the end of the block."""
+    # Its own lines about every job and poll are of no use to a user.
+    logging.getLogger("docket").setLevel(logging.WARNING)
+    async with _docket(url) as docket:
+        for function in functions:
+            docket.register(function)
+        worker = Worker(
+            docket,
+            concurrency=4,
+            minimum_check_interval=CHECK,
+            scheduling_resolution=RESOLUTION,
+            redelivery_timeout=REDELIVERY,
+            reconnection_delay=timedelta(seconds=1),
+        )
+        async with worker:
+            task = asyncio.create_task(worker.run_forever(), name="jobs")
+            try:
+                yield Jobs(docket)
+            finally:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await _quietly(task)
+
+
+async def _quietly(task: asyncio.Task[Any]) -> None:
+    await task

@@ -1,0 +1,345 @@
+"""Reading the journal of a thread: what was, then what comes, without a gap and without repeats.
+
+One pub/sub connection per process serves all readers: the hub splits each publication once and
+hands the
+entries to whoever follows that user. A reader that missed something (its queue overflowed, or the
+connection to Redis was renewed) reads the gap from the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from core import keys
+from core.errors import Invalid
+from core.store import Store
+
+log = logging.getLogger(__name__)
+
+START = "0-0"
+PAGE = 500
+MAX_WAITING = 2_000
+"""Entries that may wait for a slow reader before it is dropped; it resumes by its last id."""
+
+ENTRY_ID = re.compile(r"\d{1,19}-\d{1,19}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One journal entry. ``data`` is the event's payload as JSON."""
+
+    thread_id: str
+    id: str
+    run_id: str
+    type: str
+    data: bytes
+
+    @cached_property
+    def order(self) -> tuple[int, int]:
+        """The id as numbers, for comparison."""
+        return order(self.id)
+
+    @cached_property
+    def at(self) -> str:
+        """When it was written: the id begins with Redis's clock in milliseconds."""
+        moment = datetime.fromtimestamp(self.order[0] / 1000, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    @cached_property
+    def json(self) -> bytes:
+        """The event as clients see it: one JSON object with type, thread_id, run_id and at."""
+        head = (
+            f'{{"type":"{self.type}","thread_id":"{self.thread_id}",'
+            f'"run_id":"{self.run_id}","at":"{self.at}"'
+        ).encode()
+        return head + (b"," + self.data[1:] if len(self.data) > 2 else b"}")
+
+    @cached_property
+    def frame(self) -> bytes:
+        """The SSE frame; built once, however many clients read it."""
+        return f"id: {self.id}\nevent: {self.type}\ndata: ".encode() + self.json + b"\n\n"
+
+
+def order(entry_id: str) -> tuple[int, int]:
+    """An id as numbers."""
+    left, _, right = entry_id.partition("-")
+    return int(left), int(right)
+
+
+def check_id(entry_id: str) -> str:
+    """The id, if it is one. Raises Invalid."""
+    if not ENTRY_ID.fullmatch(entry_id):
+        raise Invalid(f"{entry_id[:40]!r} is no event id; use one that the stream sent, or {START}")
+    return entry_id
+
+
+async def read(store: Store, thread_id: str, after: str, count: int = PAGE) -> list[Entry]:
+    """Entries after an id, oldest first."""
+    name = keys.journal(thread_id)
+    rows = await store.retry(
+        lambda: cast(
+            "Awaitable[list[Any]]", store.redis.xrange(name, f"({after}", "+", count=count)
+        )
+    )
+    return [_entry(thread_id, row) for row in rows]
+
+
+def _entry(thread_id: str, row: tuple[bytes, dict[bytes, bytes]]) -> Entry:
+    entry_id, fields = row
+    return Entry(
+        thread_id, entry_id.decode(), fields[b"r"].decode(), fields[b"t"].decode(), fields[b"d"]
+    )
+
+
+async def last_id(store: Store, thread_id: str) -> str:
+    """Id of the newest entry, START if there is none."""
+    name = keys.journal(thread_id)
+    rows = await store.retry(
+        lambda: cast("Awaitable[list[Any]]", store.redis.xrevrange(name, "+", "-", count=1))
+    )
+    return rows[0][0].decode() if rows else START
+
+
+async def holds(store: Store, thread_id: str, entry_id: str) -> bool:
+    """Whether a reader may go on after this id without a gap."""
+    if entry_id == START:
+        return True
+    name = keys.journal(thread_id)
+    rows = await store.retry(
+        lambda: cast("Awaitable[list[Any]]", store.redis.xrange(name, entry_id, entry_id, count=1))
+    )
+    return bool(rows)
+
+
+@dataclass(eq=False)
+class Subscription:
+    """What one reader still has to read. ``None`` in the queue asks it to look at the stream
+    again."""
+
+    thread_id: str | None
+    queue: asyncio.Queue[list[Entry] | None] = field(default_factory=asyncio.Queue)
+    waiting: int = 0
+    dropped: bool = False
+    closed: bool = False
+
+    def put(self, entries: list[Entry]) -> None:
+        """Hand entries over, or mark the reader as too slow."""
+        if self.dropped:
+            return
+        if self.waiting + len(entries) > MAX_WAITING:
+            self.dropped = True
+            self.queue.put_nowait([])
+            return
+        self.waiting += len(entries)
+        self.queue.put_nowait(entries)
+
+    def close(self) -> None:
+        """End the reader's stream: the server stops, or its credential was revoked."""
+        self.closed = True
+        self.queue.put_nowait([])
+
+    async def get(self) -> list[Entry] | None:
+        """The next entries, or None: read the stream."""
+        entries = await self.queue.get()
+        if entries is not None:
+            self.waiting -= len(entries)
+        return entries
+
+
+class Hub:
+    """Fans publications out to the readers of this process over one connection."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._pubsub: PubSub = redis.pubsub(ignore_subscribe_messages=True)
+        self._readers: dict[str, set[Subscription]] = {}
+        self._lock = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self.closing = False
+
+    @asynccontextmanager
+    async def subscribe(self, user_id: str, thread_id: str | None) -> AsyncGenerator[Subscription]:
+        """Follow one thread of a user, or (None) all of them."""
+        subscription = Subscription(thread_id)
+        if self.closing:
+            subscription.close()
+        channel = keys.user_channel(user_id)
+        readers = self._readers.setdefault(channel, set())
+        readers.add(subscription)
+        try:
+            await self._listen(channel)
+            yield subscription
+        finally:
+            readers.discard(subscription)
+            if not readers and self._readers.get(channel) is readers:
+                del self._readers[channel]
+                await self._forget(channel)
+
+    async def _listen(self, channel: str) -> None:
+        async with self._lock:
+            if channel.encode() not in self._pubsub.channels:
+                await self._pubsub.subscribe(channel)
+            self._changed.set()
+
+    async def _forget(self, channel: str) -> None:
+        async with self._lock:
+            if channel in self._readers:
+                return
+            try:
+                await self._pubsub.unsubscribe(channel)
+            except (RedisError, OSError):
+                log.debug("unsubscribe failed; the connection is renewed anyway")
+
+    async def run(self) -> None:
+        """Deliver until cancelled; renews the connection when it breaks."""
+        while True:
+            try:
+                await self._deliver()
+            except (RedisError, OSError) as error:
+                log.warning(
+                    "event stream from Redis broke (%s); it is renewed", type(error).__name__
+                )
+                await asyncio.sleep(0.2)
+                await self._renew()
+
+    async def _deliver(self) -> None:
+        while not self._pubsub.subscribed:
+            self._changed.clear()
+            await self._changed.wait()
+        message = cast("dict[str, Any] | None", await self._pubsub.get_message(timeout=None))
+        if message is not None and message["type"] == "message":
+            self._spread(message["channel"].decode(), message["data"])
+
+    def _spread(self, channel: str, data: bytes) -> None:
+        readers = self._readers.get(channel)
+        if not readers:
+            return
+        entries = split(data)
+        if not entries:
+            return
+        for reader in readers:
+            if reader.thread_id is None or reader.thread_id == entries[0].thread_id:
+                reader.put(entries)
+
+    async def _renew(self) -> None:
+        """Connect again and tell every reader to look for what it missed."""
+        async with self._lock:
+            try:
+                await self._pubsub.aclose()
+                for channel in list(self._readers):
+                    await self._pubsub.subscribe(channel)
+            except (RedisError, OSError):
+                return
+            for readers in self._readers.values():
+                for reader in readers:
+                    reader.queue.put_nowait(None)
+
+    def close_readers(self) -> None:
+        """End every stream, now and from now on: the process stops."""
+        self.closing = True
+        for readers in self._readers.values():
+            for reader in readers:
+                reader.close()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._pubsub.aclose()
+
+
+def split(data: bytes) -> list[Entry]:
+    """The entries of one publication (see core/lua/_prelude.lua)."""
+    thread, *rows = data.split(b"\x1e")
+    thread_id = thread.decode()
+    entries: list[Entry] = []
+    for row in rows:
+        entry_id, run_id, kind, body = row.split(b"\x1f", 3)
+        entries.append(Entry(thread_id, entry_id.decode(), run_id.decode(), kind.decode(), body))
+    return entries
+
+
+class ReaderTooSlow(Exception):
+    """The reader was dropped; it may come back with its last id."""
+
+
+async def follow(
+    store: Store, subscription: Subscription, thread_id: str, after: str
+) -> AsyncGenerator[list[Entry]]:
+    """All entries of a thread after an id, then new ones as they come, until the subscription is
+    closed.
+
+    Raises ReaderTooSlow.
+    """
+    last = order(after)
+    again = True
+    while not subscription.closed:
+        while again:
+            entries = await read(store, thread_id, f"{last[0]}-{last[1]}")
+            if entries:
+                last = entries[-1].order
+                yield entries
+            again = len(entries) == PAGE
+        batch = await subscription.get()
+        if batch is None:
+            again = True
+            continue
+        if subscription.dropped:
+            raise ReaderTooSlow
+        fresh = [e for e in batch if e.order > last]
+        if fresh:
+            last = fresh[-1].order
+            yield fresh
+
+
+async def follow_user(
+    store: Store, subscription: Subscription, user_id: str, after: str | None
+) -> AsyncGenerator[list[Entry]]:
+    """Entries of all threads of a user. ``after`` None: only new ones. Raises ReaderTooSlow.
+
+    Ids order entries within a thread and, but for the same millisecond, between threads; so a
+    resumed
+    stream begins at that millisecond and clients skip what they have, by thread and id.
+    """
+    last: dict[str, tuple[int, int]] = {}
+    since = order(after)[0] if after else None
+    again = since is not None
+    while not subscription.closed:
+        if again and since is not None:
+            async for entries in _missed(store, user_id, since, last):
+                yield entries
+        batch = await subscription.get()
+        again = batch is None
+        if subscription.dropped:
+            raise ReaderTooSlow
+        fresh = [e for e in batch or () if e.order > last.get(e.thread_id, (0, 0))]
+        if fresh:
+            last[fresh[-1].thread_id] = fresh[-1].order
+            since = fresh[-1].order[0]
+            yield fresh
+
+
+async def _missed(
+    store: Store, user_id: str, since_ms: int, last: dict[str, tuple[int, int]]
+) -> AsyncIterator[list[Entry]]:
+    """Entries since a millisecond from every thread used in the hour before it or later."""
+    name = keys.user_threads(user_id)
+    rows = await store.retry(
+        lambda: cast(
+            "Awaitable[list[bytes]]", store.redis.zrangebyscore(name, since_ms - 3_600_000, "+inf")
+        )
+    )
+    for thread_id in (row.decode() for row in rows):
+        after = last.get(thread_id, (since_ms - 1, 2**63))
+        while entries := await read(store, thread_id, f"{after[0]}-{after[1]}"):
+            after = last[thread_id] = entries[-1].order
+            yield entries

@@ -1,0 +1,124 @@
+"""Settings that change while the process runs: what the dashboard saved, kept fresh from Redis."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Mapping
+from typing import Any, cast
+
+import orjson
+from pydantic import SecretStr, ValidationError
+
+from core import keys
+from core.errors import AssistantError, ConfigError, Invalid
+from core.secrets import SecretBox
+from core.settings import GROUPS, LIVE_GROUPS, Settings
+from core.settings_source import Layer, Loaded, Source, check_names
+from core.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class LiveSettings:
+    """The settings of this process. ``current`` is cheap; ``refresh`` reads what was saved."""
+
+    def __init__(self, loaded: Loaded, store: Store, box: SecretBox) -> None:
+        self._loaded = loaded
+        self._store = store
+        self._box = box
+
+    @property
+    def current(self) -> Settings:
+        """All settings as of the last refresh."""
+        return self._loaded.settings
+
+    def source(self, group: str, name: str) -> Source:
+        """Where a value comes from."""
+        return self._loaded.sources[f"{group}.{name}"]
+
+    async def refresh(self) -> None:
+        """Read the saved settings. Those that cannot be used are left out, with a warning."""
+        saved: Layer = {}
+        for group in LIVE_GROUPS:
+            name = keys.settings(group)
+            row = await self._store.retry(
+                lambda name=name: cast(
+                    "Awaitable[dict[bytes, bytes]]", self._store.redis.hgetall(name)
+                )
+            )
+            if row:
+                saved[group] = self._opened(group, row)
+        try:
+            self._loaded = self._loaded.overlaid(saved)
+        except ConfigError as error:
+            log.warning("saved settings are not used: %s", error)
+
+    def _opened(self, group: str, row: Mapping[bytes, bytes]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, raw in row.items():
+            name = key.decode()
+            field = GROUPS[group].model_fields.get(name)
+            if field is None:
+                continue
+            try:
+                value = orjson.loads(raw)
+                if field.annotation is SecretStr and value:
+                    value = self._box.open(f"{group}.{name}", value)
+                values[name] = value
+            except (AssistantError, orjson.JSONDecodeError) as error:
+                log.warning("saved setting %s.%s is not used: %s", group, name, error)
+        return values
+
+    async def save(self, group: str, changes: Mapping[str, Any]) -> None:
+        """Check and save settings of one group; ``None`` goes back to config and environment.
+
+        Raises Invalid, and then nothing is saved.
+        """
+        if group not in LIVE_GROUPS:
+            raise Invalid(
+                f"settings of {group!r} cannot be changed here; use {', '.join(LIVE_GROUPS)}"
+            )
+        try:
+            check_names(group, cast("Mapping[object, object]", changes), where="request")
+        except ConfigError as error:
+            raise Invalid(str(error)) from error
+        kept = {name: value for name, value in changes.items() if value is not None}
+        merged = {**_plain(self.current, group), **kept}
+        try:
+            checked = GROUPS[group](**merged)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = first["loc"][0] if first["loc"] else "?"
+            raise Invalid(
+                f"{group}.{name}: {first['msg'].removeprefix('Value error, ')}"
+            ) from error
+        await self._write(
+            group, {name: getattr(checked, name) for name in kept}, set(changes) - set(kept)
+        )
+        await self.refresh()
+
+    async def _write(self, group: str, values: Mapping[str, Any], gone: set[str]) -> None:
+        rows = {name: self._sealed(group, name, value) for name, value in values.items()}
+
+        async def send() -> None:
+            async with self._store.redis.pipeline(transaction=True) as pipe:
+                if rows:
+                    pipe.hset(keys.settings(group), mapping=cast("dict[Any, Any]", rows))
+                if gone:
+                    pipe.hdel(keys.settings(group), *gone)
+                pipe.incr(keys.settings_version())
+                pipe.publish(keys.settings_changed(), group)
+                await pipe.execute()
+
+        await self._store.retry(send)
+
+    def _sealed(self, group: str, name: str, value: object) -> bytes:
+        if isinstance(value, SecretStr):
+            secret = value.get_secret_value()
+            return orjson.dumps(self._box.seal(f"{group}.{name}", secret) if secret else "")
+        return orjson.dumps(value)
+
+
+def _plain(settings: Settings, group: str) -> dict[str, Any]:
+    model = getattr(settings, group)
+    return {name: getattr(model, name) for name in GROUPS[group].model_fields}

@@ -1,0 +1,107 @@
+"""Logging for all processes: one handler, redaction after everything is rendered."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from core.settings import LogSettings, Settings
+
+PATTERN = re.compile(
+    r"(?P<telegram>\b\d{6,12}:[A-Za-z0-9_-]{30,})"
+    r"|(?P<key>\b(?:sk|rk|pk|ak|ghp|gho|github_pat|xox[abp]|AKIA)[-_][A-Za-z0-9_-]{8,})"
+    r"|(?P<jwt>\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)"
+    r"|(?P<url>://[^/\s:@]*:)[^@\s/]+(?=@)"
+    r"|(?P<field>(?i:(?:authorization|x-api-key|api[_-]?key|token|password|secret|cookie)"
+    r"[\"']?\s*[:=]\s*[\"']?(?:bearer\s+)?))[^\s\"',}]{4,}"
+    r"|(?P<fragment>/setup#)[A-Za-z0-9_-]+"
+)
+SHORTEST = 6
+"""Known values shorter than this are not searched for: they would match ordinary words."""
+
+
+class Redactor:
+    """Replaces secrets in text: known values and what looks like one."""
+
+    def __init__(self, known: Iterable[str] = ()) -> None:
+        self._known = sorted(
+            {value for value in known if len(value) >= SHORTEST}, key=len, reverse=True
+        )
+
+    def __call__(self, text: str) -> str:
+        """The text without secrets."""
+        for value in self._known:
+            text = text.replace(value, "[redacted]")
+        return PATTERN.sub(_replace, text)
+
+
+def _replace(match: re.Match[str]) -> str:
+    kept = match.group("url") or match.group("field") or match.group("fragment") or ""
+    return f"{kept}[redacted]"
+
+
+class TextFormatter(logging.Formatter):
+    """``time level logger: message``; redacted when arguments and traceback are in place."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return self._redact(super().format(record))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return self._redact(orjson.dumps(line, default=str).decode())
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """The secret values that the settings hold."""
+    return [
+        value.get_secret_value()
+        for value in (settings.model.api_key, settings.cloud.api_key, settings.telegram.bot_token)
+    ]
+
+
+def set_up_logging(settings: LogSettings, known: Iterable[str] = ()) -> None:
+    """Log to standard error. Chatty libraries are held back: httpx logs URLs with tokens in
+    them."""
+    handler = logging.StreamHandler(sys.stderr)
+    redact = Redactor(known)
+    handler.setFormatter(JsonFormatter(redact) if settings.json_lines else TextFormatter(redact))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level.upper())
+    for name in (
+        "httpx",
+        "httpcore",
+        "openai",
+        "asyncio",
+        "uvicorn.error",
+        "docket",
+        "sse_starlette",
+    ):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,47 @@
+-- Shared by every script: prepended to each of them.
+-- Entries travel to readers as one publication: fields split by 0x1f, entries by 0x1e. The payloads are
+-- JSON, which escapes both.
+local function announce(channel, thread, parts)
+  if #parts > 0 then redis.call('PUBLISH', channel, thread .. '\30' .. table.concat(parts, '\30')) end
+end
+
+local function append(journal, maxlen, run, kind, payload, parts)
+  local id = redis.call('XADD', journal, 'MAXLEN', '~', maxlen, '*', 'r', run, 't', kind, 'd', payload)
+  parts[#parts + 1] = id .. '\31' .. run .. '\31' .. kind .. '\31' .. payload
+  return id
+end
+
+local function expire(ttl, names)
+  if ttl ~= '' then
+    for _, name in ipairs(names) do redis.call('EXPIRE', name, ttl) end
+  end
+end
+
+-- Take the head of the inbox under a new epoch, or let the lease go when there is none.
+-- k: lease, control, inbox, journal, meta. a: owner, lease_ms, maxlen, thread, cancel key prefix, channel prefix
+local function claim_next(k, a)
+  local head = redis.call('XRANGE', k.inbox, '-', '+', 'COUNT', 1)[1]
+  if not head then
+    redis.call('DEL', k.lease, k.inbox)
+    redis.call('HDEL', k.control, 'run')
+    return {'empty'}
+  end
+  local field = {}
+  for i = 1, #head[2], 2 do field[head[2][i]] = head[2][i + 1] end
+  local about = redis.call('HMGET', k.meta, 'user', 'ttl')
+  local user = about[1] or ''
+  local ttl = about[2] or ''
+  local epoch = redis.call('HINCRBY', k.control, 'ep', 1)
+  -- 'at' counts what may be crashes (a hand-over takes one back), 'no' numbers the attempts for readers.
+  local crashes = redis.call('HINCRBY', k.control, 'at:' .. head[1], 1)
+  local attempt = redis.call('HINCRBY', k.control, 'no:' .. head[1], 1)
+  redis.call('HSET', k.control, 'sq', 0, 'run', field.r)
+  redis.call('SET', k.lease, a.owner, 'PX', a.lease_ms)
+  local parts = {}
+  append(k.journal, a.maxlen, field.r, 'turn_started',
+    '{"message_id":' .. cjson.encode(field.i) .. ',"attempt":' .. attempt .. '}', parts)
+  announce(a.channel .. user, a.thread, parts)
+  expire(ttl, {k.control, k.inbox, k.journal, k.meta})
+  local cancelled = redis.call('EXISTS', a.cancel .. field.r)
+  return {'turn', epoch, head[1], field.i, field.r, field.p, attempt, crashes, cancelled, user, ttl}
+end

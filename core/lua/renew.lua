@@ -1,0 +1,6 @@
+-- Keep the lease while the epoch is ours, which also heals a lease lost in a Redis restart.
+-- KEYS: lease, control, cancel flag. ARGV: owner, epoch, lease ms
+-- Returns: {still ours, asked to stop}
+if redis.call('HGET', KEYS[2], 'ep') ~= ARGV[2] then return {0, 0} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+return {1, redis.call('EXISTS', KEYS[3])}

@@ -1,0 +1,210 @@
+"""The worker's side of a conversation: claim, write under the fence, end, hand over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from core import keys
+from core.errors import Fenced
+from core.events import Event, Inbound, payload
+from core.settings import EngineSettings
+from core.store import Arg, Store
+
+MAX_DEAD = 10_000
+MAX_PART = 5_000
+"""Arguments in one script call; Lua's own limit is about 8,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message that this worker has to answer, and its right to do so (epoch).
+
+    ``attempt`` numbers the tries from 1, hand-overs included; ``crashes`` counts those that no
+    worker
+    gave back, this one included.
+    """
+
+    message: Inbound
+    run_id: str
+    entry: str
+    epoch: int
+    attempt: int
+    crashes: int
+    cancelled: bool
+    ttl: str
+
+    @property
+    def thread_id(self) -> str:
+        """The conversation."""
+        return self.message.thread_id
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another worker holds the conversation, for at most ``milliseconds`` without a sign of
+    life."""
+
+    milliseconds: int
+
+
+class Mailbox:
+    """All that one worker does to conversations; ``owner`` is unique per process."""
+
+    def __init__(self, store: Store, owner: str) -> None:
+        self._store = store
+        self.owner = owner
+
+    async def claim(self, thread_id: str, settings: EngineSettings) -> Turn | Busy | None:
+        """The next turn of the thread, Busy, or None when nothing waits."""
+        names = self._names(thread_id)[:5]
+        reply = await self._store.script("claim", names, self._claim_args(thread_id, settings))
+        return _outcome(thread_id, reply)
+
+    def _names(self, thread_id: str) -> tuple[str, ...]:
+        return (
+            keys.lease(thread_id),
+            keys.control(thread_id),
+            keys.inbox(thread_id),
+            keys.journal(thread_id),
+            keys.meta(thread_id),
+            keys.transcript(thread_id),
+        )
+
+    def _claim_args(self, thread_id: str, settings: EngineSettings) -> tuple[Arg, ...]:
+        return (
+            self.owner,
+            settings.lease_ms,
+            settings.journal_length,
+            thread_id,
+            keys.cancel_prefix(thread_id),
+            keys.channel_prefix(),
+        )
+
+    async def renew(self, turn: Turn, settings: EngineSettings) -> tuple[bool, bool]:
+        """(still ours, asked to stop)."""
+        thread_id = turn.thread_id
+        names = (
+            keys.lease(thread_id),
+            keys.control(thread_id),
+            keys.cancel_flag(thread_id, turn.run_id),
+        )
+        ours, stop = await self._store.script(
+            "renew", names, (self.owner, turn.epoch, settings.lease_ms)
+        )
+        return bool(ours), bool(stop)
+
+    async def emit(
+        self, turn: Turn, sequence: int, events: Sequence[Event], settings: EngineSettings
+    ) -> None:
+        """Append events; ``sequence`` must grow with each call of the turn. Raises Fenced,
+        StoreError."""
+        head: tuple[Arg, ...] = (
+            turn.epoch,
+            sequence,
+            settings.journal_length,
+            turn.ttl,
+            turn.run_id,
+            turn.thread_id,
+            keys.user_channel(turn.message.user_id),
+        )
+        names = (keys.control(turn.thread_id), keys.journal(turn.thread_id))
+        await self._store.script("emit", names, (*head, *_parts(events)))
+
+    async def done(
+        self,
+        turn: Turn,
+        *,
+        events: Sequence[Event],
+        records: Sequence[bytes],
+        settings: EngineSettings,
+        take_next: bool = True,
+    ) -> Turn | Busy | None:
+        """End the turn for good and claim the next one. Raises Fenced, StoreError."""
+        thread_id = turn.thread_id
+        args: tuple[Arg, ...] = (
+            *self._claim_args(thread_id, settings),
+            turn.epoch,
+            turn.entry,
+            turn.run_id,
+            turn.message.user_id,
+            turn.ttl,
+            int(take_next),
+            len(records),
+            *records,
+            *_parts(events),
+        )
+        reply = await self._store.script("done", self._names(thread_id), args)
+        if reply[0] == b"empty":
+            await self._store.script("settle", (keys.pending(),), (thread_id, turn.message.id))
+        return _outcome(thread_id, reply)
+
+    async def release(self, turn: Turn) -> None:
+        """Give the turn back unfinished, for another worker to take at once."""
+        thread_id = turn.thread_id
+        names = (keys.lease(thread_id), keys.control(thread_id))
+        await self._store.script("release", names, (turn.epoch, turn.entry))
+        await self._store.retry(lambda: self._store.redis.lpush(keys.doorbell(), thread_id))
+
+    async def bury(self, turn: Turn, why: str) -> None:
+        """Keep a message that is given up on, for `doctor` and the administrator."""
+        fields = {
+            "thread": turn.thread_id,
+            "message": turn.message.id,
+            "why": why,
+            "at": str(turn.message.created_at),
+        }
+        await self._store.retry(
+            lambda: self._store.redis.xadd(keys.dead_letters(), fields, maxlen=MAX_DEAD)  # pyright: ignore[reportArgumentType] - as above
+        )
+
+
+def _parts(events: Sequence[Event]) -> list[Arg]:
+    parts: list[Arg] = []
+    for event in events:
+        parts += (event.type, payload(event))
+    if len(parts) > MAX_PART:
+        raise ValueError("too many events in one call")
+    return parts
+
+
+def _outcome(thread_id: str, reply: list[Any]) -> Turn | Busy | None:
+    match reply:
+        case [b"busy", left]:
+            return Busy(max(int(left), 1))
+        case [b"turn", *fields]:
+            return _turn(thread_id, fields)
+        case _:
+            return None
+
+
+def _turn(thread_id: str, fields: list[Any]) -> Turn:
+    epoch, entry, message_id, run_id, body, attempt, crashes, cancelled, user, ttl = fields
+    if not user:
+        raise Fenced("the conversation was deleted")
+    data = orjson.loads(body)
+    message = Inbound(
+        id=message_id.decode(),
+        user_id=user.decode(),
+        thread_id=thread_id,
+        channel=data["c"],
+        text=data["x"],
+        autonomous=data.get("a"),
+        history=tuple(data.get("h", ())),
+        retry_of=data.get("r"),
+        created_at=datetime.fromisoformat(data["at"]),
+    )
+    return Turn(
+        message=message,
+        run_id=run_id.decode(),
+        entry=entry.decode(),
+        epoch=int(epoch),
+        attempt=int(attempt),
+        crashes=int(crashes),
+        cancelled=bool(cancelled),
+        ttl=ttl.decode(),
+    )

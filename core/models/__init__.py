@@ -1,0 +1,1 @@
+"""The model gateway: everything that talks to a language model."""

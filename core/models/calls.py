@@ -1,0 +1,169 @@
+"""Puts streamed tool calls together, whatever way the server numbers and cuts them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import orjson
+
+from core.models.pieces import InvalidCall, ToolCall, ToolCallsPiece
+
+MAX_RAW_SHOWN = 2000
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str
+    index: int | None
+    name: str = ""
+    parts: list[str] = field(default_factory=list[str])
+
+    @property
+    def raw(self) -> str:
+        return "".join(self.parts)
+
+
+class CallAssembler:
+    """Collects deltas of tool calls, keyed by id and then by index."""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    @property
+    def size(self) -> int:
+        """Characters of arguments so far."""
+        return self._size
+
+    def add(self, deltas: Iterable[Any]) -> None:
+        """Add the ``tool_calls`` of one chunk; what is no object is ignored."""
+        for delta in deltas:
+            if isinstance(delta, dict):
+                self._add(cast("dict[str, Any]", delta))
+
+    def _add(self, delta: dict[str, Any]) -> None:
+        function: Any = delta.get("function")
+        fields = cast("dict[str, Any]", function) if isinstance(function, dict) else delta
+        name, arguments = fields.get("name"), fields.get("arguments")
+        call = self._find(delta.get("id"), delta.get("index"), name)
+        if not call.name and isinstance(name, str):
+            call.name = name
+        if isinstance(arguments, dict):
+            arguments = dump(cast("dict[str, Any]", arguments))
+        if isinstance(arguments, str) and arguments:
+            call.parts.append(arguments)
+            self._size += len(arguments)
+
+    def _find(self, call_id: object, index: object, name: object) -> _Call:
+        call_id = call_id if isinstance(call_id, str) else ""
+        index = index if isinstance(index, int) else None
+        if call_id:
+            return self._by_id(call_id, index)
+        known = self._last(index)
+        if known is None or (name and known.name and _is_complete(known)):
+            return self._new("", index)
+        return known
+
+    def _by_id(self, call_id: str, index: int | None) -> _Call:
+        for call in self._calls:
+            if call.id == call_id:
+                if index is None or call.index in (None, index):
+                    return call
+                # One id for several calls: the index tells them apart, and each gets an id of its
+                # own.
+                return self._last(index) or self._new("", index)
+        known = self._last(index)
+        if known is not None and not known.id and not _is_complete(known):
+            known.id = call_id
+            return known
+        return self._new(call_id, index)
+
+    def _last(self, index: int | None) -> _Call | None:
+        for call in reversed(self._calls):
+            if index is None or call.index == index:
+                return call
+        return None
+
+    def _new(self, call_id: str, index: int | None) -> _Call:
+        call = _Call(call_id, index)
+        self._calls.append(call)
+        return call
+
+    def result(self) -> ToolCallsPiece:
+        """All calls; arguments that are no JSON object make a call invalid, never a guess."""
+        calls: list[ToolCall] = []
+        invalid: list[InvalidCall] = []
+        for call in self._calls:
+            raw, call_id, name = call.raw, call.id or new_id(), clean_name(call.name)
+            arguments = read_arguments(raw)
+            if not name:
+                invalid.append(
+                    InvalidCall(call_id, "", raw[:MAX_RAW_SHOWN], "The call names no tool.")
+                )
+            elif arguments is None:
+                why = "The arguments are not a JSON object; nothing was run. Call the tool again."
+                invalid.append(InvalidCall(call_id, name, raw[:MAX_RAW_SHOWN], why))
+            else:
+                calls.append(ToolCall(call_id, name, arguments))
+        return ToolCallsPiece(tuple(calls), tuple(invalid))
+
+
+def new_id() -> str:
+    """An id for a call that came without one."""
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
+def clean_name(name: str) -> str:
+    """gpt-oss leaks its control tokens and its ``functions.`` prefix into names."""
+    return name.partition("<|")[0].strip().removeprefix("functions.")
+
+
+def dump(value: object) -> str:
+    """Compact JSON text."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return json.dumps(value, ensure_ascii=True, default=str)
+
+
+def read_arguments(raw: str) -> dict[str, Any] | None:
+    """The arguments as a dict, or None. Reads JSON, JSON within a JSON string, and Python literals
+    whole; never completes a broken text, because half a path is a valid wrong path."""
+    text = raw.strip()
+    if not text or text == "null":
+        return {}
+    for _ in range(2):
+        value = _parse(text)
+        if isinstance(value, dict):
+            return cast("dict[str, Any]", value)
+        if not isinstance(value, str):
+            return None
+        text = value
+    return None
+
+
+def _parse(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(text, strict=False)
+    except ValueError:
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _is_complete(call: _Call) -> bool:
+    return bool(call.parts) and read_arguments(call.raw) is not None

@@ -1,0 +1,97 @@
+"""Finds model servers on this machine by asking the ports that they use by default."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from core.models.catalog import ModelInfo, ServerKind, list_models, server_kind
+from core.models.errors import ModelError
+from core.models.transport import Transport
+
+PORTS: tuple[tuple[int, ServerKind], ...] = (
+    (1234, "lmstudio"),
+    (11434, "ollama"),
+    (8080, "llamacpp"),
+    (8081, "llamacpp"),
+    (8000, "vllm"),
+)
+HOST = "127.0.0.1"
+SECONDS = 1.5
+OWN_MODEL = "assistant"
+"""The one model that our own OpenAI face lists; our default port is llama.cpp's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A model server that answered."""
+
+    kind: ServerKind
+    base_url: str
+    models: tuple[ModelInfo, ...]
+    loading: bool = False
+
+
+async def discover(
+    transport: Transport,
+    ports: Sequence[tuple[int, ServerKind]] = PORTS,
+    *,
+    own_port: int | None = None,
+    seconds: float = SECONDS,
+) -> tuple[Server, ...]:
+    """Servers that answer within ``seconds``, in the order of ``ports``. Never raises for a bad
+    one."""
+    asks = [_ask(transport, port, kind, seconds) for port, kind in ports if port != own_port]
+    answers = await asyncio.gather(*asks)
+    return tuple(server for server in answers if server is not None)
+
+
+async def _ask(transport: Transport, port: int, usual: ServerKind, seconds: float) -> Server | None:
+    base_url = f"http://{HOST}:{port}/v1"
+    try:
+        models = await list_models(transport, base_url, seconds=seconds * 0.6)
+    except ModelError as error:
+        # llama.cpp answers 503 while it loads; a 401 (our own server, too) is of no use without a
+        # key.
+        return Server(usual, base_url, (), loading=True) if error.kind == "loading" else None
+    if [info.id for info in models] == [OWN_MODEL]:
+        return None
+    kind = server_kind(models)
+    kind = usual if kind == "openai" and not models else kind
+    if kind == "lmstudio":
+        models = await _lmstudio_states(transport, port, models, seconds * 0.35)
+    return Server(kind, base_url, models)
+
+
+async def _lmstudio_states(
+    transport: Transport, port: int, models: tuple[ModelInfo, ...], seconds: float
+) -> tuple[ModelInfo, ...]:
+    """LM Studio lists all downloaded models; its own API says which are loaded and which embed."""
+    try:
+        data = await transport.request_json(
+            "GET", f"http://{HOST}:{port}/api/v0/models", seconds=seconds
+        )
+    except ModelError:
+        return models
+    items: Any = cast("dict[str, Any]", data).get("data") if isinstance(data, dict) else None
+    states: dict[str, dict[str, Any]] = {}
+    for item in cast("list[Any]", items) if isinstance(items, list) else []:
+        if isinstance(item, dict):
+            fields = cast("dict[str, Any]", item)
+            states[str(fields.get("id"))] = fields
+    return tuple(_with_state(info, states.get(info.id)) for info in models)
+
+
+def _with_state(info: ModelInfo, state: dict[str, Any] | None) -> ModelInfo:
+    if state is None:
+        return info
+    context: Any = state.get("loaded_context_length")
+    embeds = str(state.get("type") or "").startswith("embedding")
+    return replace(
+        info,
+        kind="embedding" if embeds else info.kind,
+        loaded=state.get("state") == "loaded",
+        context=context if isinstance(context, int) else info.context,
+    )

@@ -1,0 +1,251 @@
+"""What can go wrong with a model server, told apart by the words that servers really use."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import orjson
+
+from core.errors import AssistantError
+
+ErrorKind = Literal[
+    "unreachable",
+    "auth",
+    "loading",
+    "no_model",
+    "no_tools",
+    "context_overflow",
+    "template",
+    "bad_parameter",
+    "truncated",
+    "stalled",
+    "garbage",
+    "other",
+]
+
+SHOWN = 300
+"""Characters of a server's own words that are shown to the user."""
+
+ADVICE: dict[ErrorKind, str] = {
+    "unreachable": "The model server cannot be reached. Check that it runs and that "
+    "model.base_url is right.",
+    "auth": "The model server refuses the key. Check model.api_key.",
+    "loading": "The model is still loading. Wait a little and try again.",
+    "no_model": "The model is not there. Load or download it in your model server, or choose "
+    "another name.",
+    "no_tools": "This model or server cannot use tools. Choose a model with tool support, or "
+    "switch tool calls on in the server.",
+    "context_overflow": "The conversation is longer than the model's context. Load the model with "
+    "a larger context, or begin a new conversation.",
+    "template": "The model's chat template refuses this conversation. Update the model or its "
+    "template.",
+    "bad_parameter": "The model server refuses a parameter of the request.",
+    "truncated": "The answer was cut off before its end. Try again; if it keeps happening, raise "
+    "model.max_tokens or the context size.",
+    "stalled": "The model stopped sending. Look at the model server's log, then try again.",
+    "garbage": "The server's answer is not the OpenAI protocol. Check that model.base_url ends "
+    "with /v1.",
+    "other": "The model server reports an error. Look at its log, then try again.",
+}
+
+RETRYABLE: frozenset[ErrorKind] = frozenset(
+    {"unreachable", "loading", "truncated", "stalled", "garbage", "other"}
+)
+
+OPTIONAL_PARAMETERS = (
+    "parallel_tool_calls",
+    "max_completion_tokens",
+    "response_format",
+    "stream_options",
+    "reasoning_effort",
+    "tool_choice",
+    "max_tokens",
+    "temperature",
+    "top_p",
+)
+"""Parameters that a request can do without; longer names first, they contain shorter ones."""
+
+CONTEXT = re.compile(
+    r"exceeds? the available context|maximum context length|context length of only"
+    r"|n_keep: ?\d+ ?>= ?n_ctx|context_length_exceeded|exceed_context_size|context the overflows"
+    r"|exceeds? (?:the )?(?:model'?s? )?(?:maximum )?context|input (?:length|tokens) .*exceeds"
+    r"|prompt is too long|too many tokens|no user query found in messages",
+    re.IGNORECASE,
+)
+CONTEXT_SIZES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"maximum context length is (\d+)",
+        r"context length of only (\d+)",
+        r"n_ctx\"?: ?(\d+)",
+        r"context (?:size|length|window)[^\d]{0,20}(\d{3,})",
+    )
+)
+"""Where a server names its limit; the surest words first."""
+LOADING = re.compile(
+    r"\bloading (?:the )?model|model is (?:currently |still )?(?:being loaded|loading)|starting up",
+    re.IGNORECASE,
+)
+NO_TOOLS = re.compile(
+    r"does not support tools|--enable-auto-tool-choice|tools param requires"
+    r"|tool(?: use| calling|s)? (?:is|are) not supported",
+    re.IGNORECASE,
+)
+TEMPLATE = re.compile(
+    r"roles must alternate|jinja|system message must be|chat template|only user(?:,| and) assistant"
+    r"|system role not supported|raise_exception",
+    re.IGNORECASE,
+)
+NO_MODEL = re.compile(
+    r"no models? loaded|model .{0,300}(?:not found|does not exist|not exist)|model_not_found"
+    r"|unknown model|model is not loaded|invalid model",
+    re.IGNORECASE | re.DOTALL,
+)
+REFUSAL = re.compile(
+    r"unsupported|not supported|unrecognized|unknown|not permitted|invalid|must be|not allowed"
+    r"|extra inputs|extra fields|does not support|unexpected",
+    re.IGNORECASE,
+)
+SECRET = re.compile(r"(?i)bearer\s+\S+|\b(?:sk|ak|pk|key|hf|gsk|xai)[-_][A-Za-z0-9_*.-]{6,}")
+TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+
+
+class ModelError(AssistantError):
+    """A model call failed. ``context_window`` is the limit that the server named, if it did."""
+
+    code = "model_other"
+    status = 502
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        detail: str = "",
+        *,
+        context_window: int | None = None,
+        parameter: str | None = None,
+        said: str = "",
+    ) -> None:
+        super().__init__(detail or ADVICE[kind], code=f"model_{kind}")
+        self.kind: ErrorKind = kind
+        self.retryable = kind in RETRYABLE
+        self.context_window = context_window
+        self.parameter = parameter
+        self.said = said
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A server's error in its own words; ``fields`` are those of its error object."""
+
+    text: str
+    fields: dict[str, Any]
+
+
+def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """The text without the given secrets and without anything that looks like a key."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return SECRET.sub("***", text)
+
+
+def classify(status: int, body: str, *, secrets: tuple[str, ...] = ()) -> ModelError:
+    """The error behind an HTTP status and body, or behind an error object within a stream (status
+    200)."""
+    said = understand(body)
+    code = said.fields.get("code")
+    if status < 400:
+        status = code if isinstance(code, int) and 400 <= code < 600 else 500
+    kind = _kind(status, said)
+    parameter = _parameter(said) if kind == "bad_parameter" else None
+    shown = redact(said.text, secrets)
+    return ModelError(
+        kind,
+        _detail(kind, status, shown, parameter),
+        context_window=_context_size(said) if kind == "context_overflow" else None,
+        parameter=parameter,
+        said=shown,
+    )
+
+
+def understand(body: str) -> Said:
+    """Find the message in any of the shapes that servers use: object, string, ``detail``, html,
+    text."""
+    try:
+        data: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return Said(" ".join(TAGS.sub(" ", body).split()), {})
+    if not isinstance(data, dict):
+        return Said(str(data), {})
+    fields = cast("dict[str, Any]", data)
+    inner: Any = fields.get("error")
+    if isinstance(inner, str):
+        return Said(inner, fields)
+    if isinstance(inner, dict):
+        fields = cast("dict[str, Any]", inner)
+    message: Any = fields.get("message") or fields.get("detail") or fields.get("msg")
+    if isinstance(message, str):
+        return Said(message, fields)
+    return Said(orjson.dumps(message if message is not None else fields).decode(), fields)
+
+
+def _kind(status: int, said: Said) -> ErrorKind:
+    text = f"{said.text} {said.fields.get('code')} {said.fields.get('type')}"
+    by_text: tuple[tuple[re.Pattern[str], ErrorKind], ...] = (
+        (CONTEXT, "context_overflow"),
+        (NO_TOOLS, "no_tools"),
+        (TEMPLATE, "template"),
+        (NO_MODEL, "no_model"),
+        (LOADING, "loading"),
+    )
+    if status not in (401, 403):
+        for pattern, kind in by_text:
+            if pattern.search(text):
+                return kind
+    by_status: dict[int, ErrorKind] = {
+        401: "auth",
+        403: "auth",
+        408: "stalled",
+        413: "context_overflow",
+        502: "unreachable",
+        503: "loading",
+        504: "unreachable",
+    }
+    if status in by_status:
+        return by_status[status]
+    if status in (400, 422, 500) and _parameter(said) is not None:
+        return "bad_parameter"
+    return "other"
+
+
+def _parameter(said: Said) -> str | None:
+    """The optional parameter that the error names."""
+    named = str(said.fields.get("param") or "").split(".")[0]
+    if named in OPTIONAL_PARAMETERS:
+        return named
+    if REFUSAL.search(said.text):
+        return next((name for name in OPTIONAL_PARAMETERS if name in said.text), None)
+    return None
+
+
+def _context_size(said: Said) -> int | None:
+    named = said.fields.get("n_ctx")
+    if isinstance(named, int):
+        return named
+    matches = (pattern.search(said.text) for pattern in CONTEXT_SIZES)
+    return next((int(match.group(1)) for match in matches if match), None)
+
+
+def _detail(kind: ErrorKind, status: int, shown: str, parameter: str | None) -> str:
+    advice = ADVICE[kind]
+    if status == 404 and kind == "other":
+        advice = "The server has no such address. Check that model.base_url ends with /v1."
+    elif status == 429:
+        advice = "The model server is busy (too many requests). Wait a little and try again."
+    if parameter:
+        advice = f"The model server refuses the parameter {parameter}."
+    shown = " ".join(shown.split())
+    said = shown if len(shown) <= SHOWN else shown[: SHOWN - 1] + "…"
+    return f"{advice} (HTTP {status}: {said})" if said else f"{advice} (HTTP {status})"

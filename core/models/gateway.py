@@ -1,0 +1,175 @@
+"""The gateway: every model call of the assistant goes through ``Gateway.stream``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from core.events import Usage
+from core.models import usage as accounting
+from core.models.call import Call, Fallback, Request, Timing
+from core.models.catalog import ServerKind
+from core.models.discovery import PORTS, Server, discover
+from core.models.errors import ModelError
+from core.models.pieces import Piece
+from core.models.probe import ProbeReport, not_found, probe
+from core.models.servers import Servers, Target
+from core.models.transport import Transport, open_transport
+from core.settings import ModelSettings, Settings
+
+log = logging.getLogger(__name__)
+
+
+class CurrentSettings(Protocol):
+    """Where the settings of this moment come from (LiveSettings)."""
+
+    @property
+    def current(self) -> Settings:
+        """The settings now."""
+        ...
+
+
+class Gateway:
+    """Model calls with normalised requests, tolerant reading, retries before the first token,
+    accounting."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        live: CurrentSettings,
+        transport: Transport,
+        *,
+        fallback: Fallback | None = None,
+        ports: Sequence[tuple[int, ServerKind]] = PORTS,
+        timing: Timing | None = None,
+    ) -> None:
+        self._redis = redis
+        self._live = live
+        self._transport = transport
+        self._fallback = fallback
+        self._ports = ports
+        self._timing = timing or Timing()
+        self._servers = Servers(redis, transport, self.discover)
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this moment."""
+        return self._live.current
+
+    async def stream(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        *,
+        settings: Settings,
+        user_id: str,
+        thread_id: str,
+        tool_choice: str | None = None,
+        max_tokens: int | None = None,
+        response_format: Mapping[str, Any] | None = None,
+    ) -> AsyncGenerator[list[Piece]]:
+        """Pieces of the answer, one list per network read; the last one ends with ``Finish``.
+
+        ``messages`` and ``tools`` are in OpenAI's form. ``tool_choice`` is auto, none, required or
+        the name of a tool. Raises ModelError, after having yielded what came before it. Whoever
+        stops reading early without being cancelled must close the iterator
+        (``contextlib.aclosing``), or the model goes on.
+        """
+        call = Call(
+            Request(
+                messages,
+                tools,
+                settings,
+                user_id,
+                thread_id,
+                tool_choice,
+                max_tokens,
+                response_format,
+            ),
+            servers=self._servers,
+            transport=self._transport,
+            timing=self._timing,
+            fallback=self._fallback,
+        )
+        try:
+            while (pieces := await call.next()) is not None:
+                if pieces:
+                    yield pieces
+        finally:
+            await call.aclose()
+            self._account(call, user_id, thread_id)
+
+    async def discover(self) -> tuple[Server, ...]:
+        """Model servers on this machine, ours left out."""
+        return await discover(self._transport, self._ports, own_port=self.settings.server.port)
+
+    async def resolve(self, model: ModelSettings) -> Target:
+        """Server and model that a call would go to now. Raises ModelError."""
+        return await self._servers.resolve(model)
+
+    async def probe(self, model: ModelSettings) -> ProbeReport:
+        """Test a model server, remember what it can do. Never raises for what the server does."""
+        if not model.base_url:
+            try:
+                target = await self._servers.resolve(model)
+            except ModelError as error:
+                return not_found(error)
+            found = {"base_url": target.base_url, "name": target.model, "api_key": SecretStr("")}
+            model = model.model_copy(update=found)
+        report = await probe(self._transport, model)
+        if report.refused is None:
+            target = Target(report.base_url, report.model, "")
+            await self._servers.learn(target, report.capabilities)
+        return report
+
+    async def context_window(self, settings: Settings) -> int:
+        """Tokens that the model can take."""
+        return await self._servers.context_window(settings.model)
+
+    async def settle(self) -> None:
+        """Wait until all accounting is written."""
+        while self._background:
+            await asyncio.wait(self._background)
+
+    def _account(self, call: Call, user_id: str, thread_id: str) -> None:
+        # Not awaited: neither a finished nor a cancelled turn should wait for its accounting.
+        if call.usage is None:
+            return
+        task = asyncio.create_task(self._record(call.usage, user_id, thread_id, call.in_cloud))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _record(self, usage: Usage, user_id: str, thread_id: str, cloud: bool) -> None:
+        try:
+            await accounting.record(
+                self._redis, usage, user_id=user_id, thread_id=thread_id, cloud=cloud
+            )
+        except RedisError as error:
+            log.warning("usage of thread %s was not counted: %s", thread_id, error)
+
+
+@asynccontextmanager
+async def open_gateway(
+    redis: Redis,
+    live: CurrentSettings,
+    *,
+    fallback: Fallback | None = None,
+    ports: Sequence[tuple[int, ServerKind]] = PORTS,
+    timing: Timing | None = None,
+) -> AsyncGenerator[Gateway]:
+    """A gateway with its connection pool. ``fallback`` comes from ``core.models.cloud`` (worker
+    only)."""
+    async with open_transport() as transport:
+        gateway = Gateway(redis, live, transport, fallback=fallback, ports=ports, timing=timing)
+        try:
+            yield gateway
+        finally:
+            await gateway.settle()

@@ -1,0 +1,56 @@
+"""Counts tokens per thread and per user and day.
+
+One call is counted once, when it ends, in one pipeline. There is no key per call, so a call that
+runs again after a crash counts again; that is also the truth, for the model worked twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+
+from redis.asyncio import Redis
+
+from core import keys
+from core.events import Usage
+
+DAY_KEPT_SECONDS = 400 * 24 * 3600
+
+
+async def record(
+    redis: Redis, usage: Usage, *, user_id: str, thread_id: str, cloud: bool = False
+) -> None:
+    """Add one call. Fields: calls, prompt_tokens, completion_tokens, estimated_calls,
+    cloud_tokens."""
+    day_key = keys.usage_day(user_id, datetime.now(UTC).date().isoformat())
+    counts = {
+        "calls": 1,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "estimated_calls": int(usage.estimated),
+        "cloud_tokens": usage.prompt_tokens + usage.completion_tokens if cloud else 0,
+    }
+    async with redis.pipeline(transaction=False) as pipe:
+        for key in (keys.usage_thread(thread_id), day_key):
+            for name, count in counts.items():
+                if count:
+                    pipe.hincrby(key, name, count)
+        pipe.expire(day_key, DAY_KEPT_SECONDS)
+        await pipe.execute()
+
+
+async def of_thread(redis: Redis, thread_id: str) -> dict[str, int]:
+    """Counts of a thread."""
+    return _numbers(await redis.hgetall(keys.usage_thread(thread_id)))
+
+
+async def of_day(redis: Redis, user_id: str, day: date) -> dict[str, int]:
+    """Counts of a user on one day (UTC)."""
+    return _numbers(await redis.hgetall(keys.usage_day(user_id, day.isoformat())))
+
+
+def _numbers(raw: Mapping[bytes | str, bytes | str]) -> dict[str, int]:
+    return {
+        name.decode() if isinstance(name, bytes) else name: int(count)
+        for name, count in raw.items()
+    }

@@ -1,0 +1,192 @@
+"""The one connection policy for Redis, Valkey and the embedded server.
+
+The client itself never retries: a blind retry applies a write twice when only the reply was lost.
+``Store.retry`` repeats calls that are idempotent by construction (reads, and scripts that carry an
+id,
+a sequence number or an epoch), within a deadline so that every caller has an answer within 3
+seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    ConnectionError,
+    MaxConnectionsError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
+
+from core import keys
+from core.errors import ConfigError, Fenced, StoreError, StoreFull, StoreTooOld, StoreUnavailable
+
+T = TypeVar("T")
+Arg = str | bytes | int | float
+
+SCRIPT_FOLDER = Path(__file__).parent / "lua"
+STATE_FORMAT = 1
+"""Version of everything we keep in Redis; a newer one is refused."""
+
+SOCKET_TIMEOUT = 2.0
+DEADLINE = 2.8
+"""Seconds in which ``Store.retry`` gives up, a little under the promised 3."""
+
+MAX_CONNECTIONS = 500
+OLDEST = (6, 2)
+
+
+class Store:
+    """A Redis client with our scripts and our retry rule."""
+
+    def __init__(self, redis: Redis, scripts: dict[str, str]) -> None:
+        self.redis = redis
+        self._bodies = scripts
+        self._digests = {
+            name: hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()
+            for name, body in scripts.items()
+        }
+
+    async def script(self, name: str, names: Sequence[str], args: Sequence[Arg]) -> Any:
+        """Run one of our scripts, retried. Every script is safe to repeat. Raises StoreError,
+        Fenced."""
+        return await self.retry(lambda: self.script_once(name, names, args))
+
+    async def script_once(self, name: str, names: Sequence[str], args: Sequence[Arg]) -> Any:
+        """Run a script without retry. Raises RedisError."""
+        execute = cast("Callable[..., Awaitable[Any]]", self.redis.execute_command)
+        try:
+            return await execute("EVALSHA", self._digests[name], len(names), *names, *args)
+        except NoScriptError:
+            return await execute("EVAL", self._bodies[name], len(names), *names, *args)
+
+    def digest(self, name: str) -> str:
+        """SHA-1 of a script, for use in pipelines."""
+        return self._digests[name]
+
+    async def load_scripts(self) -> None:
+        """Load all scripts, so that pipelines may call them by digest."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for body in self._bodies.values():
+                pipe.script_load(body)
+            await pipe.execute()
+
+    async def retry(self, call: Callable[[], Awaitable[T]], *, deadline: float = DEADLINE) -> T:
+        """Await ``call()`` until it succeeds or the deadline passes. Only for idempotent calls.
+
+        Raises StoreError (translated) or Fenced.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline
+        pause = 0.02
+        while True:
+            try:
+                return await asyncio.wait_for(call(), max(end - loop.time(), 0.05))
+            except (
+                ConnectionError,
+                TimeoutError,
+                BusyLoadingError,
+                ClusterDownError,
+                OSError,
+            ) as error:
+                if isinstance(error, AuthenticationError) or loop.time() + pause >= end:
+                    raise translate(error) from error
+            except RedisError as error:
+                raise translate(error) from error
+            await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+            pause = min(pause * 2, 0.5)
+
+
+def translate(error: BaseException) -> StoreError | Fenced:
+    """Our error for a Redis error, in words that say what to do."""
+    text = str(error)
+    if "FENCED" in text:
+        return Fenced("another worker has taken this conversation over")
+    if isinstance(error, AuthenticationError) or "NOAUTH" in text or "WRONGPASS" in text:
+        return StoreError("Redis refuses the password; correct it in REDIS_URL")
+    if isinstance(error, OutOfMemoryError) or text.startswith("OOM"):
+        return StoreFull(
+            "Redis is out of memory (maxmemory reached); give it more memory, then try again"
+        )
+    if isinstance(error, ReadOnlyError) or "READONLY" in text:
+        return StoreFull("Redis is read-only (a replica); point REDIS_URL to the primary")
+    if "MISCONF" in text or "No space left" in text:
+        return StoreFull("Redis cannot write to its disk; free some space, it recovers by itself")
+    if isinstance(error, MaxConnectionsError):
+        return StoreUnavailable("too many connections to Redis are in use; try again in a moment")
+    if isinstance(error, ResponseError):
+        return StoreError(f"Redis refuses a command: {text}")
+    return StoreUnavailable("Redis does not answer; it is tried again, see `doctor` if this lasts")
+
+
+def read_scripts(folder: Path = SCRIPT_FOLDER) -> dict[str, str]:
+    """The Lua scripts by file name without ending, each with the prelude in front."""
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.lua"))}
+    prelude = texts.pop("_prelude")
+    return {name: prelude + text for name, text in texts.items()}
+
+
+def connect(url: str, *, blocking: bool = False) -> Redis:
+    """A client for the URL. ``blocking`` ones have no socket timeout: for BLPOP and pub/sub."""
+    pool = ConnectionPool.from_url(
+        url,
+        max_connections=MAX_CONNECTIONS,
+        socket_timeout=None if blocking else SOCKET_TIMEOUT,
+        socket_connect_timeout=1.0,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        decode_responses=False,
+    )
+    return Redis.from_pool(pool)
+
+
+@asynccontextmanager
+async def open_store(url: str) -> AsyncGenerator[Store]:
+    """Connect, check the server and the state's format, close at the end. Raises StoreError."""
+    redis = connect(url)
+    store = Store(redis, read_scripts())
+    try:
+        await check_server(store)
+        await store.retry(store.load_scripts)
+        yield store
+    finally:
+        await redis.aclose()
+
+
+async def check_server(store: Store) -> None:
+    """Refuse servers that are too old and state that a newer version of us wrote."""
+    info = await store.retry(lambda: store.redis.info("server"))
+    version = str(info.get("redis_version", "0"))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST:
+        raise StoreTooOld(f"this is Redis {version}; 6.2 or newer is needed (or any Valkey)")
+    if "cluster" in str(info.get("redis_mode", "")):
+        raise ConfigError(
+            "REDIS_URL points to a Redis Cluster; use a single or Sentinel-managed server"
+        )
+    name = keys.installation()
+    await store.retry(lambda: store.redis.hsetnx(name, "format", str(STATE_FORMAT)))
+    found = await store.retry(
+        lambda: cast("Awaitable[bytes | None]", store.redis.hget(name, "format"))
+    )
+    if found is not None and int(found) > STATE_FORMAT:
+        raise ConfigError(
+            f"the stored state has format {int(found)}, this version knows {STATE_FORMAT}; "
+            "install the newer version again, or start on another ASSISTANT_HOME or REDIS_URL"
+        )

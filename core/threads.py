@@ -1,0 +1,267 @@
+"""Conversations: whose they are, what they are called, what was said in them.
+
+Ownership lives in our own keys: the graph knows thread ids only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import orjson
+
+from core import journal, keys
+from core.bus import new_id
+from core.errors import Invalid, NotFound
+from core.events import Json, scrub
+from core.store import Store
+
+MAX_TITLE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """One conversation."""
+
+    id: str
+    user_id: str
+    title: str
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Messages of a thread, oldest first, and the cursor to older ones."""
+
+    messages: list[dict[str, Json]]
+    before: int | None
+    running_run_id: str | None
+    events_since: str
+
+
+def timestamp(milliseconds: int | float) -> str:
+    """RFC 3339 in UTC."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def check_title(title: str) -> str:
+    """The title as it is stored. Raises Invalid."""
+    clean = " ".join(scrub(title).split())
+    if len(clean) > MAX_TITLE:
+        raise Invalid(f"a title has at most {MAX_TITLE} characters")
+    return clean
+
+
+class Threads:
+    """Stored conversations."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def create(
+        self, user_id: str, *, title: str = "", ttl: int | None = None, thread_id: str = ""
+    ) -> Thread:
+        """A new thread; with ``ttl`` (seconds) an ephemeral one, which no list shows."""
+        thread_id = thread_id or new_id("t")
+        now = int(time.time() * 1000)
+        fields: dict[str, str | int] = {"user": user_id, "created_at": now, "updated_at": now}
+        clean = check_title(title)
+        if clean:
+            fields["title"] = clean
+        if ttl is not None:
+            fields["ttl"] = ttl
+
+        async def send() -> None:
+            async with self._store.redis.pipeline(transaction=False) as pipe:
+                pipe.hset(keys.meta(thread_id), mapping=cast("dict[Any, Any]", fields))
+                if ttl is None:
+                    pipe.zadd(keys.user_threads(user_id), {thread_id: now})
+                else:
+                    pipe.expire(keys.meta(thread_id), ttl)
+                await pipe.execute()
+
+        await self._store.retry(send)
+        return Thread(thread_id, user_id, clean, timestamp(now), timestamp(now))
+
+    async def get(self, user_id: str, thread_id: str) -> Thread:
+        """The thread, if it is this user's. Raises NotFound."""
+        fields = await self._meta(thread_id)
+        if not fields or fields.get("user") != user_id:
+            raise NotFound(f"there is no conversation {thread_id!r}")
+        return _thread(thread_id, fields)
+
+    async def _meta(self, thread_id: str) -> dict[str, str]:
+        name = keys.meta(thread_id)
+        row = await self._store.retry(
+            lambda: cast("Awaitable[dict[bytes, bytes]]", self._store.redis.hgetall(name))
+        )
+        return {key.decode(): value.decode() for key, value in row.items()}
+
+    async def listed(
+        self, user_id: str, *, limit: int, cursor: str | None
+    ) -> tuple[list[Thread], str | None]:
+        """Threads, last used first, and the cursor of the next page."""
+        name, high = keys.user_threads(user_id), _cursor(cursor)
+        rows = await self._store.retry(
+            lambda: cast(
+                "Awaitable[list[tuple[bytes, float]]]",
+                self._store.redis.zrevrangebyscore(
+                    name, high, "-inf", start=0, num=limit + 1, withscores=True
+                ),
+            )
+        )
+        page = rows[:limit]
+        threads = [
+            t for t in await self._many([row[0].decode() for row in page]) if t.user_id == user_id
+        ]
+        following = f"({int(page[-1][1])}" if len(rows) > limit else None
+        return threads, following.removeprefix("(") if following else None
+
+    async def _many(self, ids: list[str]) -> list[Thread]:
+        if not ids:
+            return []
+
+        async def send() -> list[dict[bytes, bytes]]:
+            async with self._store.redis.pipeline(transaction=False) as pipe:
+                for thread_id in ids:
+                    pipe.hgetall(keys.meta(thread_id))
+                return await pipe.execute()
+
+        rows = await self._store.retry(send)
+        found = [
+            (i, {k.decode(): v.decode() for k, v in row.items()})
+            for i, row in zip(ids, rows, strict=True)
+            if row
+        ]
+        return [_thread(thread_id, fields) for thread_id, fields in found]
+
+    async def rename(self, user_id: str, thread_id: str, title: str) -> Thread:
+        """Give the thread a title. Raises NotFound, Invalid."""
+        await self.get(user_id, thread_id)
+        clean = check_title(title)
+        if not clean:
+            raise Invalid("a title must not be empty")
+        name = keys.meta(thread_id)
+        await self._store.retry(lambda: self._store.redis.hset(name, mapping={"title": clean}))
+        return await self.get(user_id, thread_id)
+
+    async def delete(self, user_id: str, thread_id: str) -> None:
+        """Delete the thread. A worker that still runs it is fenced off; its checkpoints are erased
+        by the
+        ``erase_thread`` job, which the caller asks for. Raises NotFound."""
+        await self.get(user_id, thread_id)
+        await self.erase_rest(thread_id)
+        redis = self._store.redis
+
+        async def send() -> None:
+            async with redis.pipeline(transaction=False) as pipe:
+                pipe.zrem(keys.user_threads(user_id), thread_id)
+                pipe.hdel(keys.pending(), thread_id)
+                await pipe.execute()
+
+        await self._store.retry(send)
+
+    async def erase_rest(self, thread_id: str) -> None:
+        """Remove every key of the thread but its checkpoints. Safe to repeat."""
+        names = keys.of_thread(thread_id)
+        await self._store.retry(lambda: self._store.redis.unlink(*names))
+
+    async def page(self, thread_id: str, *, limit: int, before: int | None) -> Page:
+        """The newest messages (before an index). Of one snapshot: what is not here follows as
+        events."""
+        end = -1 if before is None else before - 1
+        start = -limit if before is None else max(before - limit, 0)
+        if before == 0:
+            start, end = 1, 0
+
+        async def send() -> list[Any]:
+            async with self._store.redis.pipeline(transaction=True) as pipe:
+                pipe.llen(keys.transcript(thread_id))
+                pipe.lrange(keys.transcript(thread_id), start, end)
+                pipe.xrange(keys.inbox(thread_id))
+                pipe.hget(keys.control(thread_id), "run")
+                pipe.xrevrange(keys.journal(thread_id), "+", "-", count=1)
+                return await pipe.execute()
+
+        length, rows, waiting, running, newest = await self._store.retry(send)
+        stop = length if before is None else before
+        first = max(stop - len(rows), 0)
+        messages = collapse([orjson.loads(row) for row in rows])
+        run_id = running.decode() if running else None
+        if before is None:
+            queued = [_queued(row) for row in waiting]
+            messages += [message for message in queued if message["retry_of"] is None]
+        since = newest[0][0].decode() if newest else journal.START
+        if run_id is not None:
+            since = await self._before_run(thread_id, run_id, since)
+        return Page(messages, first or None, run_id, since)
+
+    async def _before_run(self, thread_id: str, run_id: str, newest: str) -> str:
+        """Id of the last entry that does not belong to the running turn."""
+        high = newest
+        while True:
+            rows = cast(
+                "list[tuple[bytes, dict[bytes, bytes]]]",
+                await self._store.redis.xrevrange(keys.journal(thread_id), high, "-", count=200),
+            )
+            for entry_id, fields in rows:
+                if fields[b"r"].decode() != run_id:
+                    return entry_id.decode()
+            if len(rows) < 200:
+                return journal.START
+            high = f"({rows[-1][0].decode()}"
+
+    async def last_user_message(self, thread_id: str) -> dict[str, Json] | None:
+        """The newest finished message of the user, for `try again`."""
+        name = keys.transcript(thread_id)
+        rows = await self._store.retry(
+            lambda: cast("Awaitable[list[bytes]]", self._store.redis.lrange(name, -50, -1))
+        )
+        records = [cast("dict[str, Json]", orjson.loads(row)) for row in rows]
+        return next((r for r in reversed(records) if r["role"] == "user"), None)
+
+
+def collapse(records: list[dict[str, Json]]) -> list[dict[str, Json]]:
+    """Of several answers to one message (tried again) only the last one."""
+    newest = {r["answer_to"]: i for i, r in enumerate(records) if r["role"] == "assistant"}
+    return [
+        r for i, r in enumerate(records) if r["role"] != "assistant" or newest[r["answer_to"]] == i
+    ]
+
+
+def _queued(row: tuple[bytes, dict[bytes, bytes]]) -> dict[str, Json]:
+    _, fields = row
+    data = orjson.loads(fields[b"p"])
+    return {
+        "id": fields[b"i"].decode(),
+        "role": "user",
+        "text": data["x"],
+        "tools": [],
+        "created_at": data["at"],
+        "status": "queued",
+        "run_id": fields[b"r"].decode(),
+        "retry_of": data.get("r"),
+    }
+
+
+def _thread(thread_id: str, fields: dict[str, str]) -> Thread:
+    return Thread(
+        thread_id,
+        fields.get("user", ""),
+        fields.get("title", ""),
+        timestamp(int(fields.get("created_at", 0))),
+        timestamp(int(fields.get("updated_at", 0))),
+    )
+
+
+def _cursor(cursor: str | None) -> str:
+    if cursor is None:
+        return "+inf"
+    if not cursor.isdigit():
+        raise Invalid("cursor must be one that a list returned in `next`")
+    return f"({cursor}"

@@ -1,0 +1,1 @@
+"""The web pages: chat, settings, sign-in and first set-up."""

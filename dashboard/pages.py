@@ -1,0 +1,108 @@
+"""Pages and static files. The pages hold no data: their scripts fetch it from the JSON API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.templating import Jinja2Templates
+from starlette.responses import RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from dashboard.i18n import COOKIE as LANGUAGE_COOKIE
+from dashboard.i18n import Catalogue, choose_language, load_catalogues
+from dashboard.security import SecurityHeaders
+
+HERE = Path(__file__).parent
+THEME_COOKIE = "asst_theme"
+THEMES = ("light", "dark")
+
+
+class RevalidatedFiles(StaticFiles):
+    """Static files that a browser may keep but must ask about; unchanged ones cost a 304."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def mount_dashboard(app: FastAPI) -> None:
+    """Add the pages, the static files and the security headers of all answers.
+
+    Middleware added later runs outside ours, so call this after adding the rest.
+    """
+    static = HERE / "static"
+    templates = Jinja2Templates(HERE / "templates")
+    app.include_router(pages(templates, load_catalogues(HERE / "locale"), chat_modules(static)))
+    app.mount("/static", RevalidatedFiles(directory=static), name="static")
+    app.add_middleware(SecurityHeaders)
+
+
+def chat_modules(static: Path) -> list[str]:
+    """Modules of the chat page, to be fetched at once instead of one import after the other."""
+    files = [*static.glob("js/*.js"), *static.glob("js/chat/*.js"), *static.glob("js/markdown/*.js")]
+    own = sorted(f"/static/{file.relative_to(static).as_posix()}" for file in files)
+    return ["/static/vendor/lit.js", "/static/vendor/md.js", *own]
+
+
+def pages(
+    templates: Jinja2Templates, catalogues: Mapping[str, Catalogue], modules: list[str]
+) -> APIRouter:
+    """The router of all pages. Guarded ones read ``request.state.user``, which the API sets."""
+    router = APIRouter(include_in_schema=False)
+
+    def page(request: Request, name: str, **context: Any) -> Response:
+        catalogue = catalogues[_language(request)]
+        common = {
+            "t": catalogue.text,
+            "language": catalogue.language,
+            "messages": catalogue.messages,
+            "theme": _theme(request),
+            "nonce": request.state.nonce,
+        }
+        return templates.TemplateResponse(request, f"{name}.html", common | context)
+
+    @router.get("/")
+    @router.get("/t/{thread_id}")
+    async def chat(request: Request) -> Response:
+        return _sign_in_first(request) or page(request, "chat", modules=modules)
+
+    @router.get("/settings")
+    async def settings(request: Request) -> Response:
+        return _sign_in_first(request) or page(request, "settings")
+
+    @router.get("/login")
+    async def login(request: Request) -> Response:
+        return RedirectResponse("/", 303) if _user(request) else page(request, "login")
+
+    @router.get("/setup")
+    async def setup(request: Request) -> Response:
+        return page(request, "setup")
+
+    return router
+
+
+def _sign_in_first(request: Request) -> Response | None:
+    if _user(request):
+        return None
+    path = request.url.path
+    return RedirectResponse("/login" if path == "/" else f"/login?next={quote(path, safe='')}", 303)
+
+
+def _user(request: Request) -> object:
+    return getattr(request.state, "user", None)
+
+
+def _language(request: Request) -> str:
+    accept = request.headers.get("accept-language", "")
+    return choose_language(request.cookies.get(LANGUAGE_COOKIE), accept)
+
+
+def _theme(request: Request) -> str:
+    theme = request.cookies.get(THEME_COOKIE, "")
+    return theme if theme in THEMES else "system"

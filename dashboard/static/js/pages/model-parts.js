@@ -1,0 +1,94 @@
+// Parts of the model card: servers found nearby, the list of model names, the report of a test.
+import { call } from '../api.js';
+import { has, t } from '../i18n.js';
+import { byId } from './form.js';
+
+const NAMES = { lmstudio: 'LM Studio', ollama: 'Ollama', llamacpp: 'llama.cpp', vllm: 'vLLM', openai: 'OpenAI API' };
+
+/**
+ * @param {string} tag
+ * @param {Record<string, any>} [properties]
+ * @param {...(Node | string)} children
+ */
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** @param {string} name */
+function icon(name) {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+  svg.setAttribute('class', 'icon');
+  svg.setAttribute('aria-hidden', 'true');
+  use.setAttribute('href', `/static/vendor/icons.svg#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** @typedef {{ kind: string, base_url: string, models: { id: string, kind?: string, loaded?: boolean }[] }} Server */
+
+/** @param {Server} server */
+const chatModels = server => server.models.filter(model => (model.kind ?? 'chat') === 'chat');
+
+/** Names for the model field; a server that is away just offers none. */
+export async function fillModels() {
+  const { servers } = await call('GET', '/api/models').catch(() => ({ servers: [] }));
+  const ids = new Set(servers.flatMap((/** @type {Server} */ server) => chatModels(server).map(model => model.id)));
+  byId('models').replaceChildren(...[...ids].map(id => new Option(id, id)));
+}
+
+/** @param {Server} server */
+function serverButton(server) {
+  const models = chatModels(server);
+  const name = /** @type {Record<string, string>} */ (NAMES)[server.kind] ?? server.kind;
+  const button = make('button', { type: 'button', className: 'server' },
+    icon('model'),
+    make('span', {}, make('strong', { textContent: name }), make('span', { textContent: server.base_url })),
+    make('span', { className: 'count', textContent: t('model.count', { n: models.length }) }));
+  button.addEventListener('click', () => {
+    byId('base_url').value = server.base_url;
+    byId('name').value = (models.find(model => model.loaded) ?? models[0])?.id ?? '';
+    byId('models').replaceChildren(...models.map(model => new Option(model.id, model.id)));
+    byId('name').focus();
+  });
+  return button;
+}
+
+export async function findServers() {
+  const place = byId('servers');
+  const button = byId('find');
+  button.disabled = true;
+  place.textContent = t('model.finding');
+  try {
+    const { servers } = await call('GET', '/api/models');
+    if (servers.length) place.replaceChildren(...servers.map(serverButton));
+    else place.replaceChildren(make('p', { className: 'hint', textContent: t('model.none_found') }));
+  } catch (error) {
+    place.replaceChildren(make('p', { className: 'hint', textContent: error.message }));
+  }
+  button.disabled = false;
+}
+
+/** @typedef {{ id?: string, name?: string, ok: boolean | null, detail?: string }} Step */
+
+const LOOK = { true: ['ok', 'done'], false: ['bad', 'error'], null: ['unsure', 'unknown'] };
+
+/** @param {Step} step */
+function reportStep({ id, name, ok, detail }) {
+  const key = `probe.${id ?? name}`;
+  const [look, symbol] = LOOK[/** @type {'true' | 'false' | 'null'} */ (String(ok ?? null))];
+  return make('li', { className: look }, icon(symbol),
+    make('span', {}, make('strong', { textContent: has(key) ? t(key) : String(name ?? id) }),
+      make('span', { textContent: detail ?? '' })),
+    make('span', { className: 'visually-hidden', textContent: t(`probe.was.${look}`) }));
+}
+
+/** @param {{ ok: boolean, steps: Step[], detail?: string }} report */
+export function showReport({ ok, steps = [], detail }) {
+  byId('report').replaceChildren(
+    make('p', { className: `verdict ${ok ? 'ok' : 'bad'}` }, icon(ok ? 'done' : 'error'),
+      make('span', { textContent: detail || t(ok ? 'probe.good' : 'probe.failed') })),
+    make('ol', { className: 'steps' }, ...steps.map(reportStep)));
+}

@@ -1,0 +1,137 @@
+// Settings: each card reads its part of the API, saves only what was changed, and says how it went.
+import '../appearance.js';
+import { call } from '../api.js';
+import { t } from '../i18n.js';
+import { byId, clearErrors, onSubmit, showErrors } from './form.js';
+import { findServers, fillModels, showReport } from './model-parts.js';
+import { confirmPassword } from './password-dialog.js';
+
+/** @typedef {{ read: () => any, write: (value: any) => void }} Control */
+
+const text = (/** @type {string} */ id) => ({
+  read: () => byId(id).value.trim(),
+  write: (/** @type {any} */ value) => { byId(id).value = value ?? ''; },
+});
+const number = (/** @type {string} */ id) => ({
+  read: () => byId(id).valueAsNumber,
+  write: (/** @type {any} */ value) => { byId(id).value = value ?? ''; },
+});
+const toggle = (/** @type {string} */ id) => ({
+  read: () => byId(id).checked,
+  write: (/** @type {any} */ value) => { byId(id).checked = Boolean(value); },
+});
+// A secret is never sent to the page; an empty field keeps the stored one.
+const secret = (/** @type {string} */ id) => ({
+  read: () => byId(id).value,
+  write: (/** @type {any} */ value) => {
+    byId(id).value = '';
+    byId(id).placeholder = value?.set ? t('secret.stored', { last4: value.last4 ?? '' }) : t('secret.none');
+  },
+});
+
+/**
+ * A form on a group of values.
+ * @param {{ id: string, controls: Record<string, Control>, ids?: Record<string, string>,
+ *   load: () => Promise<any>, save: (changes: any) => Promise<any>, after?: (values: any) => void }} options
+ */
+function card({ id, controls, ids, load, save, after }) {
+  const form = byId(id);
+  const said = form.querySelector('.saved');
+  /** @type {Record<string, any>} */
+  let stored = {};
+
+  const show = (/** @type {any} */ values) => {
+    for (const [name, control] of Object.entries(controls)) control.write(values[name]);
+    stored = Object.fromEntries(Object.entries(controls).map(([name, control]) => [name, control.read()]));
+    after?.(values);
+  };
+  const changes = () => Object.fromEntries(Object.entries(controls)
+    .map(([name, control]) => [name, control.read()])
+    .filter(([name, value]) => !Object.is(value, stored[name])));
+
+  form.addEventListener('input', () => { said.textContent = ''; });
+  onSubmit(form, async () => {
+    said.textContent = '';
+    try {
+      await withPassword(() => save(changes()));
+      show(await load());
+      said.textContent = t('settings.saved');
+    } catch (error) {
+      showErrors(form, error, ids);
+    }
+  });
+  void load().then(show, error => showErrors(form, error, ids));
+}
+
+/** @param {() => Promise<any>} action */
+async function withPassword(action) {
+  try {
+    return await action();
+  } catch (error) {
+    if (error.code !== 'reauth_needed' || !await confirmPassword()) throw error;
+    return action();
+  }
+}
+
+/** @param {string} group */
+const group = group => ({
+  load: async () => (await call('GET', `/api/settings/${group}`)).values,
+  save: (/** @type {any} */ changes) => call('PUT', `/api/settings/${group}`, changes),
+});
+
+card({
+  id: 'model',
+  controls: { base_url: text('base_url'), name: text('name'), api_key: secret('api_key') },
+  ...group('model'),
+  after: () => void fillModels(),
+});
+
+card({
+  id: 'orchestrator',
+  controls: {
+    autonomous_mode: toggle('autonomous_mode'),
+    max_iterations: number('max_iterations'),
+    quality_threshold: number('quality_threshold'),
+  },
+  ...group('orchestrator'),
+});
+
+card({
+  id: 'profile',
+  controls: { name: text('profile_name'), time_zone: text('timezone'), language: text('profile_language') },
+  ids: { name: 'profile_name', time_zone: 'timezone', language: 'profile_language' },
+  load: () => call('GET', '/api/profile'),
+  save: changes => call('PUT', '/api/profile', changes),
+  after: values => {
+    if (!values.time_zone) byId('timezone').placeholder = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  },
+});
+
+byId('zones').append(...Intl.supportedValuesOf('timeZone').map(zone => new Option(zone, zone)));
+
+byId('find').addEventListener('click', () => void findServers());
+
+byId('test').addEventListener('click', async () => {
+  const form = byId('model');
+  const button = byId('test');
+  clearErrors(form);
+  button.disabled = true;
+  byId('report').replaceChildren();
+  byId('report').textContent = t('model.testing');
+  const entered = { base_url: byId('base_url').value.trim(), name: byId('name').value.trim(), api_key: byId('api_key').value };
+  try {
+    showReport(await call('POST', '/api/model/test', Object.fromEntries(Object.entries(entered).filter(([, value]) => value))));
+  } catch (error) {
+    byId('report').replaceChildren();
+    showErrors(form, error);
+  }
+  button.disabled = false;
+});
+
+byId('sign-out').addEventListener('click', async () => {
+  await call('POST', '/api/logout');
+  location.assign('/login');
+});
+
+byId('welcome').hidden = !new URLSearchParams(location.search).has('first');
+if (!byId('welcome').hidden) void findServers();

@@ -1,0 +1,3 @@
+export { LitElement, html, nothing } from 'lit';
+export { repeat } from 'lit/directives/repeat.js';
+export { live } from 'lit/directives/live.js';

@@ -1,0 +1,2 @@
+export { Marked, Lexer } from 'marked';
+export { default as DOMPurify } from 'dompurify';

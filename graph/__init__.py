@@ -1,0 +1,1 @@
+"""The orchestrator: wiring of the nodes, checkpoints, the run of one turn."""

@@ -1,0 +1,15 @@
+-- A thread's checkpoints as they are at one moment. KEYS: n
+-- Returns: {kind, namespace, dump, …}
+local out = {}
+for _, ns in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  local ks = keys_of(KEYS[1], ns)
+  for _, kind in ipairs(KINDS) do
+    local dump = redis.call('DUMP', ks[kind])
+    if dump then
+      out[#out + 1] = kind
+      out[#out + 1] = ns
+      out[#out + 1] = dump
+    end
+  end
+end
+return out

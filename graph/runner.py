@@ -1,0 +1,243 @@
+"""One turn: from the message to the ending, fresh or resumed after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import secrets
+from typing import Any, Literal, cast
+
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+)
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphRecursionError, NodeTimeoutError
+
+from core.engine import Ending, HandOver, TurnControl, plain_ending
+from core.errors import AssistantError, Fenced
+from core.events import Event, Notice, TurnFailed, TurnFinished
+from core.mailbox import Turn
+from core.turn_journal import TurnJournal
+from graph.build import Graph
+from graph.checkpoint import CheckpointUnreadable
+from graph.checkpoint_select import Saver, for_turn, set_aside, trim
+from graph.record import Record
+from graph.replay import replay
+from nodes.state import Context, State, TurnState
+
+log = logging.getLogger(__name__)
+
+RECURSION_LIMIT = 500
+"""Supersteps of one turn: 50 iterations of 50 rounds never come near; a wiring mistake does."""
+
+PRUNE_EVERY = 8
+"""Turns of a thread between two prunings in this process."""
+
+
+class Runner:
+    """Runs turns; one per worker process."""
+
+    def __init__(self, graph: Graph, context: Context) -> None:
+        self._graph = graph
+        self._context = context
+        self._turns: dict[str, int] = {}
+
+    async def run(self, turn: Turn, control: TurnControl, journal: TurnJournal) -> Ending:
+        """Run the turn to its end, whatever happens. Raises HandOver, Fenced."""
+        record = Record(turn)
+
+        def emit(event: Event) -> None:
+            record.take(event)
+            journal.put(event)
+
+        seconds = self._context.services.settings.current.orchestrator.turn_timeout
+        task = asyncio.create_task(self._work(turn, emit), name=f"run {turn.run_id}")
+        control.watch(task)
+        try:
+            async with asyncio.timeout(seconds):
+                await task
+        except asyncio.CancelledError:
+            return self._stopped(turn, control, record)
+        except Fenced:
+            raise
+        except TimeoutError:
+            detail = f"The turn took longer than {seconds:g} seconds and was stopped. Ask for less."
+            return _failed(record, "timeout", detail, retryable=True)
+        except AssistantError as error:
+            kind = getattr(error, "kind", error.code)
+            return _failed(record, str(kind), error.detail, retryable=error.retryable)
+        except (NodeTimeoutError, GraphRecursionError) as error:
+            log.warning("run %s: %s", turn.run_id, error)
+            return _failed(
+                record,
+                "timeout",
+                "The turn made no progress and was stopped. Try again.",
+                retryable=True,
+            )
+        except Exception:  # the turn boundary: the user gets an ending, the log the traceback
+            number = secrets.token_hex(4)
+            log.exception("run %s failed (error %s)", turn.run_id, number)
+            detail = (
+                f"Something went wrong inside the assistant (error {number} in the log). Try again."
+            )
+            return _failed(record, "internal", detail, retryable=True)
+        finally:
+            task.cancel()
+        return Ending([TurnFinished("completed")], record.records("completed"))
+
+    def _stopped(self, turn: Turn, control: TurnControl, record: Record) -> Ending:
+        match control.reason:
+            case "user":
+                return Ending([TurnFinished("cancelled")], record.records("cancelled"))
+            case "drain":
+                raise HandOver
+            case "lost":
+                raise Fenced(f"the lease of {turn.thread_id} is lost")
+            case None:
+                raise asyncio.CancelledError
+
+    def give_up(self, turn: Turn, code: str, detail: str) -> Ending:
+        """The ending of a turn that is not run."""
+        record = Record(turn)
+        status = "cancelled" if code == "cancelled" else "failed"
+        error = None if code == "cancelled" else {"code": code, "detail": detail}
+        return Ending(plain_ending(code, detail), record.records(status, error))
+
+    # ---- the graph
+
+    async def _work(self, turn: Turn, emit: Any) -> None:
+        graph = self._bound(turn)
+        config: RunnableConfig = {
+            "configurable": {"thread_id": turn.thread_id},
+            "recursion_limit": RECURSION_LIMIT,
+        }
+        try:
+            graph_input = await self._input(turn, graph, config, emit)
+            if graph_input is not False:
+                await self._stream(graph, graph_input, config, emit)
+        except CheckpointUnreadable as error:
+            log.error("thread %s: %s", turn.thread_id, error)
+            await set_aside(_saver(graph), turn.thread_id)
+            emit(
+                Notice(
+                    "warning",
+                    "The stored memory of this conversation could not be read; "
+                    "it goes on without it.",
+                )
+            )
+            await self._stream(graph, fresh_input(turn, self._context), config, emit)
+        await self._prune(turn, graph)
+
+    def _bound(self, turn: Turn) -> Graph:
+        """The graph with a saver that writes under this turn's fence and life time."""
+        graph = copy.copy(self._graph)
+        graph.checkpointer = for_turn(
+            _saver(graph), epoch=turn.epoch, ttl=int(turn.ttl) if turn.ttl else None
+        )
+        return graph
+
+    async def _stream(
+        self, graph: Graph, graph_input: State | None, config: RunnableConfig, emit: Any
+    ) -> None:
+        async for event in graph.astream(
+            graph_input, config, context=self._context, stream_mode="custom", durability="sync"
+        ):
+            emit(event)
+
+    async def _input(
+        self, turn: Turn, graph: Graph, config: RunnableConfig, emit: Any
+    ) -> State | Literal[False] | None:
+        """What to start the graph with; None resumes, False: nothing is left to do."""
+        message = turn.message
+        if turn.attempt == 1 and message.retry_of is None:
+            return fresh_input(turn, self._context)
+        snapshot = await graph.aget_state(config)
+        values = cast("State", snapshot.values)
+        started = cast("dict[str, Any]", values.get("turn") or {})
+        if started.get("message_id") != message.id:
+            gone = _from(values.get("messages", []), message.retry_of)
+            return fresh_input(turn, self._context, gone)
+        replay(values, turn, emit)
+        # Not snapshot.next: it is empty where a crash fell between a node's writes and its
+        # checkpoint.
+        return None if snapshot.tasks else False
+
+    async def _prune(self, turn: Turn, graph: Graph) -> None:
+        """Drop old checkpoints now and then; not worth failing a turn for."""
+        count = self._turns.pop(turn.thread_id, 0) + 1
+        if count < PRUNE_EVERY:
+            self._turns[turn.thread_id] = count
+            while len(self._turns) > 10_000:
+                self._turns.pop(next(iter(self._turns)))
+            return
+        kept = self._context.services.settings.current.orchestrator.checkpoints_kept
+        try:
+            await trim(_saver(graph), turn.thread_id, count=kept)
+        except AssistantError as error:
+            log.warning("thread %s: not pruned: %s", turn.thread_id, error)
+
+
+def _saver(graph: Graph) -> Saver:
+    return cast("Saver", graph.checkpointer)
+
+
+def fresh_input(turn: Turn, context: Context, gone: list[RemoveMessage] | None = None) -> State:
+    """The graph's input for a message that begins."""
+    message = turn.message
+    default = context.services.settings.current.orchestrator.autonomous_mode
+    autonomous = default if message.autonomous is None else message.autonomous
+    state: TurnState = {
+        "message_id": message.id,
+        "run_id": turn.run_id,
+        "user_id": message.user_id,
+        "autonomous": autonomous,
+        "rounds": 0,
+        "iteration": 0,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "estimated": False,
+    }
+    asked = HumanMessage(message.text, id=message.retry_of or message.id)
+    messages = cast("list[AnyMessage]", [*(gone or ()), *_history(turn), asked])
+    values: State = {"messages": messages, "turn": state}
+    if autonomous:
+        values["passed"] = False
+    return values
+
+
+def _history(turn: Turn) -> list[AnyMessage]:
+    """What a stateless client says was said before."""
+    result: list[AnyMessage] = []
+    for number, item in enumerate(turn.message.history):
+        name, text = f"{turn.message.id}-h{number}", str(item.get("content") or "")
+        match item.get("role"):
+            case "assistant":
+                result.append(AIMessage(text, id=name))
+            case "system" | "developer":
+                result.append(SystemMessage(text, id=name))
+            case _:
+                result.append(HumanMessage(text, id=name))
+    return result
+
+
+def _from(messages: list[AnyMessage], message_id: str | None) -> list[RemoveMessage]:
+    """Removal of a message that is tried again and of all that came of it."""
+    if message_id is None:
+        return []
+    humans = [i for i, m in enumerate(messages) if isinstance(m, HumanMessage)]
+    exact = [i for i in humans if messages[i].id == message_id]
+    start = exact[-1] if exact else None
+    if start is None:
+        return []
+    return [RemoveMessage(id=str(m.id)) for m in messages[start:]]
+
+
+def _failed(record: Record, code: str, detail: str, *, retryable: bool) -> Ending:
+    error = {"code": code, "detail": detail, "retryable": retryable}
+    events = [TurnFailed(code, detail, retryable), TurnFinished("failed")]
+    return Ending(events, record.records("failed", error))

@@ -1,0 +1,67 @@
+"""The worker process: composition root of everything that runs turns."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import cast
+
+import orjson
+
+from core import keys
+from core.engine import Worker
+from core.jobs import open_jobs
+from core.services import Services, open_services
+from core.settings_source import Loaded, set_strict_msgpack
+from core.store import connect
+from graph.build import build_graph, drawing
+from graph.checkpoint_select import open_saver
+from graph.jobs import job_functions
+from graph.runner import Runner
+from nodes.state import Context
+from tools.toolsets import build_toolbox
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_worker(loaded: Loaded, url: str) -> AsyncGenerator[Worker]:
+    """A worker ready to run. Raises ConfigError, StoreError."""
+    set_strict_msgpack()
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(open_services(loaded, url))
+        yield await _assemble(stack, services, url)
+
+
+async def _assemble(stack: AsyncExitStack, services: Services, url: str) -> Worker:
+    saver = await open_saver(services.store.redis, services.settings.current)
+    context = Context(services, build_toolbox(services))
+    graph = build_graph(context, saver)
+    await publish_drawing(services, drawing(graph))
+    runner = Runner(graph, context)
+    blocking = connect(url, blocking=True)
+    stack.push_async_callback(blocking.aclose)
+    await stack.enter_async_context(open_jobs(url, job_functions(services, saver)))
+    return Worker(services.store, blocking, services.settings, runner.run, runner.give_up)
+
+
+async def publish_drawing(services: Services, data: dict[str, object]) -> None:
+    """Leave the graph's drawing where the web process, which holds no graph, finds it."""
+    text = orjson.dumps(data)
+    await services.store.retry(
+        lambda: cast("Awaitable[object]", services.store.redis.set(keys.graph_drawing(), text))
+    )
+
+
+async def run_worker(loaded: Loaded, url: str) -> None:
+    """Work until SIGTERM or SIGINT, then drain."""
+    async with open_worker(loaded, url) as worker:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.drain)
+        log.info("worker %s is ready", worker.name)
+        await worker.run()
+    log.info("worker %s has stopped", worker.name)

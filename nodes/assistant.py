@@ -1,0 +1,199 @@
+"""The assistant: one call of the model, streamed as events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
+from langgraph.runtime import Runtime
+
+from core.events import (
+    Event,
+    MessageCompleted,
+    Notice,
+    ReasoningDelta,
+    TextDelta,
+    ToolFinished,
+    ToolStarted,
+    TurnStarted,
+    Usage,
+)
+from core.models.errors import ModelError
+from core.models.pieces import (
+    Answer,
+    NoticePiece,
+    Piece,
+    ReasoningPiece,
+    ReclassifyPiece,
+    TextPiece,
+)
+from core.settings import Settings
+from nodes.context import model_messages
+from nodes.state import Context, State, TurnState, answer_text, current_answer
+
+Emit = Callable[[Event], None]
+
+BETWEEN = "\n\n"
+"""Stands between what was said before a tool call and after it."""
+
+
+def answer_id(run_id: str) -> str:
+    """Id of the answer to a message; the same for each attempt."""
+    return "a_" + run_id.rpartition(".")[2]
+
+
+def may_call_tools(turn: TurnState, settings: Settings) -> bool:
+    """Off: tools once, then an answer. Autonomous: a round of tools per iteration allowed."""
+    return turn["rounds"] < (settings.orchestrator.max_iterations if turn["autonomous"] else 1)
+
+
+async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Ask the model; its text and thinking go out as they come. Raises ModelError."""
+    services = runtime.context.services
+    settings = services.settings.current
+    turn = state["turn"]
+    before = answer_text(state["messages"])
+    sink = _Sink(runtime.stream_writer, turn, before)
+    schemas = runtime.context.toolbox.schemas
+    stream = services.gateway.stream(
+        await model_messages(state, services, settings),
+        schemas or None,
+        settings=settings,
+        user_id=turn["user_id"],
+        thread_id=turn["run_id"].rpartition(".")[0],
+        tool_choice=None if may_call_tools(turn, settings) else "none",
+    )
+    answer = Answer()
+    async for pieces in stream:
+        answer.add(pieces)
+        sink.take(pieces)
+        runtime.heartbeat()
+    return _update(state, turn, answer, before, sink)
+
+
+class _Sink:
+    """Pieces of the model → events."""
+
+    def __init__(self, emit: Emit, turn: TurnState, before: str) -> None:
+        self._emit = emit
+        self._turn = turn
+        self._between = BETWEEN if before else ""
+        self.before = before
+        self.emit = emit
+
+    def take(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            match piece:
+                case TextPiece(text):
+                    self._emit(TextDelta(self._between + text))
+                    self._between = ""
+                case ReasoningPiece(text):
+                    self._emit(ReasoningDelta(text))
+                case NoticePiece(level, text):
+                    self._emit(Notice(level, text))
+                case ReclassifyPiece(text):
+                    self._restart(text)
+                case _:
+                    pass
+
+    def _restart(self, thinking: str) -> None:
+        """What was shown as text was thinking: reset what clients show, as a new attempt does."""
+        self._between = BETWEEN if self.before else ""
+        self._emit(TurnStarted(self._turn["message_id"], attempt=2))
+        self._emit(ReasoningDelta(thinking))
+        if self.before:
+            self._emit(TextDelta(self.before))
+
+
+def _update(
+    state: State, turn: TurnState, answer: Answer, before: str, sink: _Sink
+) -> dict[str, Any]:
+    calls: list[dict[str, Any]] = [
+        *({"name": c.name, "args": c.arguments, "id": c.id} for c in answer.calls),
+        *({"name": c.name, "args": {}, "id": c.id} for c in answer.invalid),
+    ]
+    number = len(current_answer(state["messages"]))
+    name = f"{answer_id(turn['run_id'])}-{turn['iteration']}-{number}"
+    usage = _sum(turn, answer.usage)
+    message = AIMessage(answer.text, tool_calls=calls, id=name)
+    if not calls:
+        message.response_metadata = about(answer.finish.model if answer.finish else "", usage)
+        _complete(turn, answer, before, usage, sink.emit)
+        return {"messages": [message]}
+    refused = _refuse_invalid(answer, sink.emit)
+    spent: TurnState = {
+        **turn,
+        "rounds": turn["rounds"] + 1,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "estimated": usage.estimated,
+    }
+    return {"messages": [message, *refused], "turn": spent}
+
+
+def about(model: str, usage: Usage) -> dict[str, Any]:
+    """What the checkpoint keeps beside a final answer, so that a resumed turn can repeat its
+    event."""
+    return {"m": model, "u": [usage.prompt_tokens, usage.completion_tokens, usage.estimated]}
+
+
+def completed(message: AIMessage, *, run_id: str, text: str) -> MessageCompleted:
+    """The event of an answer that an earlier attempt completed."""
+    prompt, completion, estimated = message.response_metadata.get("u", (0, 0, True))
+    usage = Usage(prompt, completion, estimated)
+    return MessageCompleted(answer_id(run_id), text, usage, message.response_metadata.get("m", ""))
+
+
+def _sum(turn: TurnState, usage: Usage | None) -> Usage:
+    """Tokens of the turn so far."""
+    last = usage or Usage(estimated=True)
+    return Usage(
+        turn["prompt_tokens"] + last.prompt_tokens,
+        turn["completion_tokens"] + last.completion_tokens,
+        turn["estimated"] or last.estimated,
+    )
+
+
+def _complete(turn: TurnState, answer: Answer, before: str, usage: Usage, emit: Emit) -> None:
+    finish = answer.finish
+    if not answer.text.strip():
+        raise _empty(answer)
+    if finish is not None and finish.reason in ("length", "truncated"):
+        emit(Notice("warning", _CUT[finish.reason]))
+    text = before + BETWEEN + answer.text if before else answer.text
+    model = finish.model if finish is not None else ""
+    emit(MessageCompleted(answer_id(turn["run_id"]), text, usage, model))
+
+
+_CUT = {
+    "length": "The answer reached the length limit; say “go on” for the rest.",
+    "truncated": "The model server stopped before it said that it had finished; "
+    "the answer may be incomplete.",
+}
+
+
+def _empty(answer: Answer) -> ModelError:
+    if answer.finish is not None and answer.finish.reason == "length":
+        return ModelError(
+            "truncated",
+            "The model spent all its tokens on thinking and gave no answer. "
+            "Raise model.max_tokens or the context size, or try again.",
+        )
+    return ModelError(
+        "other", "The model gave an empty answer. Try again, or choose another model."
+    )
+
+
+def _refuse_invalid(answer: Answer, emit: Emit) -> list[AnyMessage]:
+    """Calls whose arguments cannot be read are answered at once: nothing runs."""
+    results: list[AnyMessage] = []
+    for call in answer.invalid:
+        emit(ToolStarted(call.id, call.name, {}))
+        emit(ToolFinished(call.id, "error", call.error))
+        results.append(
+            ToolMessage(
+                call.error, tool_call_id=call.id, name=call.name, status="error", id=f"{call.id}-r"
+            )
+        )
+    return results

@@ -1,0 +1,126 @@
+"""Autonomous mode: grade the answer, and send it back with a remark while it is not good enough."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.runtime import Runtime
+
+from core.errors import AssistantError
+from core.events import Notice
+from core.models.pieces import Answer
+from nodes.prompts import prompt
+from nodes.state import INTERNAL, Context, State, TurnState
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGES = 30
+MAX_CHARACTERS = 4000
+MAX_TOKENS = 400
+OBJECT = re.compile(r"\{.*\}", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """The grader's verdict: 0 to 1, and what is missing."""
+
+    score: float
+    missing: str
+
+
+async def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Pass the answer, or ask for a better one. A grader that fails ends the loop with what there
+    is."""
+    settings = runtime.context.services.settings.current.orchestrator
+    turn = state["turn"]
+    grade = await _grade(state, runtime)
+    if grade is None:
+        runtime.stream_writer(
+            Notice("info", "The answer could not be graded; it is kept as it is.")
+        )
+        return {"passed": True}
+    graded = turn["iteration"] + 1
+    if grade.score >= settings.quality_threshold or graded >= settings.max_iterations:
+        return {"passed": True}
+    runtime.stream_writer(
+        Notice(
+            "info",
+            f"Grade {grade.score:.2f} of {settings.quality_threshold:.2f}: working on it again.",
+        )
+    )
+    remark = HumanMessage(
+        f"A reviewer found your answer wanting: {grade.missing or 'it misses what was asked'}. "
+        "Give the complete, corrected answer.",
+        id=f"{turn['message_id']}-review-{graded}",
+        additional_kwargs={INTERNAL: True},
+    )
+    again: TurnState = {**turn, "iteration": graded, "rounds": 0}
+    return {"passed": False, "messages": [remark], "turn": again}
+
+
+async def _grade(state: State, runtime: Runtime[Context]) -> Grade | None:
+    services = runtime.context.services
+    turn = state["turn"]
+    request: list[dict[str, Any]] = [
+        {"role": "system", "content": prompt("grader")},
+        {"role": "user", "content": transcript(state["messages"][-MAX_MESSAGES:])},
+    ]
+    answer = Answer()
+    try:
+        async for pieces in services.gateway.stream(
+            request,
+            None,
+            settings=services.settings.current,
+            user_id=turn["user_id"],
+            thread_id=turn["run_id"].rpartition(".")[0],
+            max_tokens=MAX_TOKENS,
+        ):
+            answer.add(pieces)
+            runtime.heartbeat()
+    except AssistantError as error:
+        log.warning("run %s: the grader failed: %s", turn["run_id"], error)
+        return None
+    return parse(answer.text)
+
+
+def parse(text: str) -> Grade | None:
+    """The grader's JSON object, None for anything else."""
+    found = OBJECT.search(text)
+    if found is None:
+        return None
+    try:
+        data = orjson.loads(found.group())
+        score = float(data["score"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return None
+    if not 0 <= score <= 1:
+        return None
+    return Grade(score, str(data.get("missing") or "")[:500])
+
+
+def transcript(messages: list[AnyMessage]) -> str:
+    """Messages as data. Tags of ours inside them are defused."""
+    lines = [f"[{_role(m)}] {m.text[:MAX_CHARACTERS]}" for m in messages]
+    body = (
+        "\n\n".join(lines)
+        .replace("<transcript>", "‹transcript›")
+        .replace("</transcript>", "‹/transcript›")
+    )
+    return f"<transcript>\n{body}\n</transcript>"
+
+
+def _role(message: AnyMessage) -> str:
+    match message:
+        case AIMessage():
+            return "assistant"
+        case ToolMessage():
+            return f"tool {message.name} ({message.status})"
+        case HumanMessage() if message.additional_kwargs.get(INTERNAL):
+            return "reviewer"
+        case _:
+            return "user"

@@ -1,0 +1,71 @@
+"""After the answer: what left the window becomes part of the rolling summary.
+
+Runs once in half a window of messages, after the answer is complete, so that nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from langchain_core.messages import AnyMessage, RemoveMessage
+from langgraph.runtime import Runtime
+
+from core.errors import AssistantError
+from core.models.pieces import Answer
+from nodes.evaluate import transcript
+from nodes.prompts import prompt
+from nodes.state import Context, State
+from nodes.window import overflow
+
+log = logging.getLogger(__name__)
+
+MAX_TOKENS = 600
+HARD_LIMIT = 4
+"""Windows of messages that the state may hold while the summary keeps failing."""
+
+
+def needs_remember(state: State, window_size: int) -> bool:
+    """Whether enough messages have left the window."""
+    return bool(overflow(state["messages"], window_size))
+
+
+async def remember(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Summarise what leaves the window. When that fails it is tried again after the next turn."""
+    size = runtime.context.services.settings.current.memory.short_term_window
+    old = overflow(state["messages"], size)
+    if not old:
+        return {}
+    summary = await _summarise(state, old, runtime)
+    if summary is None and len(state["messages"]) < HARD_LIMIT * size:
+        return {}
+    gone = [RemoveMessage(id=str(message.id)) for message in old]
+    return {"messages": gone} if summary is None else {"messages": gone, "summary": summary}
+
+
+async def _summarise(state: State, old: list[AnyMessage], runtime: Runtime[Context]) -> str | None:
+    services, turn = runtime.context.services, state["turn"]
+    known = state.get("summary") or "(none yet)"
+    request: list[dict[str, Any]] = [
+        {"role": "system", "content": prompt("summary")},
+        {
+            "role": "user",
+            "content": f"Summary so far:\n{known}\n\nNew messages:\n{transcript(old)}",
+        },
+    ]
+    answer = Answer()
+    try:
+        async for pieces in services.gateway.stream(
+            request,
+            None,
+            settings=services.settings.current,
+            user_id=turn["user_id"],
+            thread_id=turn["run_id"].rpartition(".")[0],
+            max_tokens=MAX_TOKENS,
+        ):
+            answer.add(pieces)
+            runtime.heartbeat()
+    except AssistantError as error:
+        log.warning("run %s: no summary: %s", turn["run_id"], error)
+        return None
+    return answer.text.strip() or None

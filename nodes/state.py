@@ -1,0 +1,101 @@
+"""The graph's state: the window of messages, the rolling summary, and the turn under way.
+
+The full transcript is not here but in ``core.threads``, so that a turn costs the same at message 10
+and at message 2,000.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.channels.delta import DeltaChannel
+
+from core.services import Services
+from nodes.messages import messages_reducer
+from tools.base import Toolbox
+
+SNAPSHOT_FREQUENCY = 24
+"""Writes of messages between two snapshots of the window: loading replays half of them on
+average."""
+
+INTERNAL = "internal"
+"""Key in additional_kwargs of messages that the user neither wrote nor sees (the grader's)."""
+
+
+class TurnState(TypedDict):
+    """The turn under way; ``rounds`` counts tool rounds, ``iteration`` graded answers, and the
+    tokens
+    are those of all its model calls so far."""
+
+    message_id: str
+    run_id: str
+    user_id: str
+    autonomous: bool
+    rounds: int
+    iteration: int
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool
+
+
+class State(TypedDict):
+    """What is checkpointed of a conversation."""
+
+    messages: Annotated[
+        list[AnyMessage], DeltaChannel(messages_reducer, snapshot_frequency=SNAPSHOT_FREQUENCY)
+    ]
+    summary: NotRequired[str]
+    turn: TurnState
+    passed: NotRequired[bool]
+
+
+class ToolTask(TypedDict):
+    """What one tool agent gets: one call of the model."""
+
+    call: dict[str, Any]
+    turn: TurnState
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every node may use; the same for all turns of a process."""
+
+    services: Services
+    toolbox: Toolbox
+
+
+def of_this_turn(messages: list[AnyMessage]) -> list[AnyMessage]:
+    """The messages since the user's last one, without it."""
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
+        if isinstance(message, HumanMessage) and not message.additional_kwargs.get(INTERNAL):
+            return messages[index + 1 :]
+    return messages
+
+
+def current_answer(messages: list[AnyMessage]) -> list[AnyMessage]:
+    """The messages of the answer under way: since the last message of the user or the grader."""
+    for index in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[index], HumanMessage):
+            return messages[index + 1 :]
+    return messages
+
+
+def answer_text(messages: list[AnyMessage]) -> str:
+    """The text of the answer under way, what was said before a tool call included."""
+    texts = [m.text for m in current_answer(messages) if isinstance(m, AIMessage)]
+    return "\n\n".join(text for text in texts if text)
+
+
+def dangling_calls(messages: list[AnyMessage]) -> list[dict[str, Any]]:
+    """Tool calls without a result, as a cancelled or crashed turn leaves them."""
+    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
+    return [
+        dict(call)
+        for m in messages
+        if isinstance(m, AIMessage)
+        for call in m.tool_calls
+        if call["id"] not in answered
+    ]

@@ -1,0 +1,142 @@
+"""API keys: shown once, scoped, revocable, and what Redis being away does to sign-in."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from api.api_keys import create_key, list_keys, revoke_key
+from api.credentials import digest, read_fields
+from api.principal import OWNER
+from core import keys
+from core.errors import Invalid
+from core.settings import Settings
+from core.store import Store, connect, read_scripts
+from tests.api.web import Web, build
+
+
+async def test_a_key_is_shown_once_used_and_revoked(
+    web: Web, browser: httpx.AsyncClient, stranger: httpx.AsyncClient
+) -> None:
+    made = await browser.post("/api/keys", json={"name": "script"})
+    assert made.status_code == 201
+    key = made.json()["key"]
+    assert key.startswith(made.json()["prefix"])
+    assert (len(key), len(made.json()["prefix"])) == (46, 8)
+    headers = {"authorization": f"Bearer {key}"}
+    assert (await stranger.get("/api/me", headers=headers)).json()["kind"] == "key"
+    (listed,) = (await browser.get("/api/keys")).json()["items"]
+    assert "key" not in listed
+    assert listed["last_used_at"] is not None
+    assert listed["scope"] == "chat"
+    assert (await browser.delete(f"/api/keys/{listed['id']}")).status_code == 204
+    async with asyncio.timeout(1):
+        while (await stranger.get("/api/me", headers=headers)).status_code == 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert (await browser.delete(f"/api/keys/{listed['id']}")).status_code == 404
+
+
+async def test_a_key_cannot_do_what_needs_a_browser(web: Web, stranger: httpx.AsyncClient) -> None:
+    _, secret = await create_key(web.store.redis, OWNER, "admin", "admin")
+    headers = {"authorization": f"Bearer {secret}"}
+    for path in ("/api/logout", "/api/reauth"):
+        answer = await stranger.post(path, headers=headers, json={"password": "x"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "session_needed")
+    assert (await stranger.get("/api/keys", headers=headers)).status_code == 200
+
+
+async def test_keys_expire(web: Web, stranger: httpx.AsyncClient) -> None:
+    redis = web.store.redis
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    key_id, secret = await create_key(redis, OWNER, "brief", "chat", expires_at=soon)
+    headers = {"authorization": f"Bearer {secret}"}
+    assert (await stranger.get("/api/me", headers=headers)).status_code == 200
+    assert 3500 < await redis.ttl(keys.api_key(digest(secret))) <= 3600
+    await redis.pexpire(keys.api_key(digest(secret)), 1)
+    async with asyncio.timeout(2):
+        while (await stranger.get("/api/me", headers=headers)).status_code == 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await list_keys(redis, OWNER) == []
+    assert not await revoke_key(redis, OWNER, key_id)
+    for name in ("", "x" * 101):
+        with pytest.raises(Invalid):
+            await create_key(redis, OWNER, name, "chat")
+    with pytest.raises(Invalid):
+        await create_key(redis, OWNER, "late", "chat", expires_at=datetime.now(UTC))
+
+
+async def test_nobody_touches_the_keys_of_others(redis: Redis) -> None:
+    key_id, _ = await create_key(redis, "somebody", "theirs", "admin")
+    assert not await revoke_key(redis, OWNER, key_id)
+    assert await list_keys(redis, OWNER) == []
+
+
+async def test_last_use_is_written_once_a_minute(web: Web, stranger: httpx.AsyncClient) -> None:
+    redis = web.store.redis
+    _, secret = await create_key(redis, OWNER, "busy", "chat")
+    headers = {"authorization": f"Bearer {secret}"}
+    await stranger.get("/api/me", headers=headers)
+    name = keys.api_key(digest(secret))
+    first = (await read_fields(redis, name))["used_at"]
+    earlier = (datetime.now(UTC) - timedelta(seconds=50)).isoformat()
+    await redis.execute_command("HSET", name, "used_at", earlier)
+    web.auth.directory.forget(digest(secret))
+    await stranger.get("/api/me", headers=headers)
+    assert first
+    assert (await read_fields(redis, name))["used_at"] == earlier
+
+
+@pytest.mark.parametrize(
+    "expires_at", ["2020-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "2030-01-01T00:00:00", 1]
+)
+async def test_useless_ends_of_keys(browser: httpx.AsyncClient, expires_at: object) -> None:
+    answer = await browser.post("/api/keys", json={"name": "k", "expires_at": expires_at})
+    assert answer.status_code == 422
+
+
+async def test_a_key_may_outlive_everybody(browser: httpx.AsyncClient) -> None:
+    body = {"name": "k", "expires_at": "9999-12-31T23:59:59-12:00"}
+    assert (await browser.post("/api/keys", json=body)).status_code == 201
+
+
+async def test_openapi_tells_how_errors_look(browser: httpx.AsyncClient) -> None:
+    schema = (await browser.get("/api/openapi.json")).json()
+    for path in ("/api/setup", "/api/login", "/api/me", "/api/keys", "/api/sessions"):
+        for operation in schema["paths"][path].values():
+            content = operation["responses"]["default"]["content"]
+            assert content.keys() == {"application/problem+json"}
+            assert "$ref" not in str(content)
+            assert "422" not in operation["responses"]
+
+
+async def test_signed_in_people_go_on_while_redis_refuses_writes(
+    web: Web, stranger: httpx.AsyncClient
+) -> None:
+    redis = web.store.redis
+    _, secret = await create_key(redis, OWNER, "k", "chat")
+    await redis.config_set("maxmemory", "1")
+    try:
+        headers = {"authorization": f"Bearer {secret}"}
+        assert (await stranger.get("/api/me", headers=headers)).status_code == 200
+        answer = await stranger.post("/api/login", json={"password": "x"})
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_full")
+    finally:
+        await redis.config_set("maxmemory", "0")
+
+
+async def test_without_redis_the_guard_says_so_in_time(tmp_path: Path, settings: Settings) -> None:
+    redis = connect(f"unix://{tmp_path}/nobody.sock")
+    web = build(Store(redis, read_scripts()), settings)
+    async with web.client() as client:
+        assert (await client.get("/healthz")).status_code == 200
+        async with asyncio.timeout(3):
+            headers = {"authorization": "Bearer ak_" + "x" * 43}
+            answer = await client.get("/api/me", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert answer.headers["retry-after"]
+    await redis.aclose()

@@ -1,0 +1,55 @@
+"""Fixtures for all tests: a real Valkey per test process, flushed and checked after each test."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from core.embedded import EmbeddedServer, socket_url, start_server
+from core.settings import Settings, StoreSettings
+from core.store import Store, connect, open_store
+
+
+@pytest.fixture(scope="session")
+def server() -> Generator[EmbeddedServer]:
+    """One embedded server for the session. A short path: sockets may not have long ones."""
+    home = Path(tempfile.mkdtemp(prefix="asst-"))
+    with asyncio.Runner() as runner:
+        running = runner.run(start_server(home, StoreSettings()))
+        yield running
+        runner.run(running.stop())
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def redis_url(server: EmbeddedServer) -> str:
+    """URL of the test server."""
+    return socket_url(server.home)
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncGenerator[Redis]:
+    """A client on an empty server."""
+    client = connect(redis_url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def store(redis: Redis, redis_url: str) -> AsyncGenerator[Store]:
+    """A store on an empty server."""
+    async with open_store(redis_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Defaults on a fresh home."""
+    return Settings(home=tmp_path / "home")

@@ -1,0 +1,42 @@
+"""Fixtures of the gateway's tests: quirks server, gateway, settings for a server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from core.models.gateway import Gateway
+from core.settings import CloudSettings, ModelSettings, Settings
+from tests.support.gateways import opened
+from tests.support.quirks_server import ModelServer, serve_quirks
+
+
+@pytest.fixture
+async def quirks() -> AsyncGenerator[ModelServer]:
+    """The recorded quirks, replayed."""
+    async with serve_quirks() as server:
+        yield server
+
+
+@pytest.fixture
+async def gateway(redis: Redis, settings: Settings) -> AsyncGenerator[Gateway]:
+    """A gateway that is quick to tell and to retry, and looks for servers nowhere."""
+    async with opened(redis, settings) as it:
+        yield it
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings for the model server at a base URL."""
+
+    def make(base_url: str, *, cloud: CloudSettings | None = None, **model: Any) -> Settings:
+        values: dict[str, Any] = {"base_url": base_url, "name": "m", **model}
+        return Settings(
+            home=tmp_path, model=ModelSettings(**values), cloud=cloud or CloudSettings()
+        )
+
+    return make

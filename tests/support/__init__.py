@@ -1,0 +1,1 @@
+"""Support for tests: servers at the far end of a wire, waiting."""

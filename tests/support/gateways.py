@@ -1,0 +1,54 @@
+"""Gateways for tests: quick to tell and to retry, and what they answer added up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from core.models.call import Timing
+from core.models.gateway import Gateway, open_gateway
+from core.models.pieces import Answer
+from core.settings import Settings
+
+QUICK = Timing(notice_after=0.15, finish_grace=3, backoff=(0.01,), loading_notice_every=30)
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Weather of a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
+NOW = {"type": "function", "function": {"name": "now", "parameters": {"type": "object"}}}
+ASK = [{"role": "user", "content": "Hello"}]
+
+
+@dataclass
+class Fixed:
+    """Settings that never change."""
+
+    current: Settings
+
+
+@asynccontextmanager
+async def opened(redis: Redis, settings: Settings, **options: Any) -> AsyncGenerator[Gateway]:
+    """A gateway with options of a test."""
+    options = {"timing": QUICK, "ports": (), **options}
+    async with open_gateway(redis, Fixed(settings), **options) as it:
+        yield it
+
+
+async def ask(
+    gateway: Gateway, settings: Settings, messages: Any = ASK, tools: Any = None, **options: Any
+) -> Answer:
+    """All pieces of one call, added up. Raises what the call raises."""
+    answer = Answer()
+    ids: dict[str, Any] = {"user_id": "u1", "thread_id": "t1", **options}
+    async for pieces in gateway.stream(messages, tools, settings=settings, **ids):
+        answer.add(pieces)
+    return answer
