@@ -141,7 +141,7 @@ class ScriptedModel:
         if answer.error and self._fails(fields, answer):
             return _refuse(500, answer.error)
         if fields.get("stream"):
-            return await self._stream(request, fields, asked, answer)
+            return await self._stream(request, asked, answer)
         return web.json_response(whole(asked, answer))
 
     def _write_log(self, asked: Asked) -> None:
@@ -177,19 +177,19 @@ class ScriptedModel:
         return True
 
     async def _stream(
-        self, request: web.Request, body: dict[str, Any], asked: Asked, answer: Reply
+        self, request: web.Request, asked: Asked, answer: Reply
     ) -> web.StreamResponse:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
         )
         await response.prepare(request)
-        chunks = formatted(answer)
+        chunks = [*formatted(answer)]
         if answer.call is not None:
-            chunks = (*chunks, *_call_chunks(answer.call))
+            chunks += _call_chunks(answer.call)
+        chunks[-1] += ending(asked, answer)
         try:
             async for data in self._paced(chunks, answer):
                 await response.write(data)
-            await response.write(ending(asked, answer, usage=_wants_usage(body)))
             await response.write_eof()
         except ConnectionError:
             pass  # the reader has gone: that is how Stop looks from here
@@ -225,13 +225,11 @@ def formatted(answer: Reply) -> tuple[bytes, ...]:
     return (opening + b"".join(chunks[:1]), *chunks[1:])
 
 
-def ending(asked: Asked, answer: Reply, *, usage: bool) -> bytes:
-    """The last chunks: why it ended, what it cost, that it is over."""
-    data = _chunk({}, _finish(answer))
-    if usage:
-        figures = orjson.dumps(_usage(asked, answer)).decode()
-        data += f'{HEAD}"choices":[],"usage":{figures}}}\n\n'.encode()
-    return data + DONE
+def ending(asked: Asked, answer: Reply) -> bytes:
+    """The last chunk (why it ended and what it cost, asked for or not), and that it is over."""
+    figures = orjson.dumps(_usage(asked, answer)).decode()
+    choice = orjson.dumps({"index": 0, "delta": {}, "finish_reason": _finish(answer)}).decode()
+    return f'{HEAD}"choices":[{choice}],"usage":{figures}}}\n\n'.encode() + DONE
 
 
 def whole(asked: Asked, answer: Reply) -> dict[str, Any]:
@@ -255,8 +253,8 @@ def _tokens(answer: Reply) -> Sequence[str]:
     return answer.tokens or TOKEN.findall(answer.text)
 
 
-def _chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-    choice = orjson.dumps({"index": 0, "delta": delta, "finish_reason": finish}).decode()
+def _chunk(delta: dict[str, Any]) -> bytes:
+    choice = orjson.dumps({"index": 0, "delta": delta, "finish_reason": None}).decode()
     return f'{HEAD}"choices":[{choice}]}}\n\n'.encode()
 
 
@@ -283,11 +281,6 @@ def _usage(asked: Asked, answer: Reply) -> dict[str, int]:
         completion += len(TOKEN.findall(answer.call.arguments)) + 1
     total = prompt + completion
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
-
-
-def _wants_usage(body: dict[str, Any]) -> bool:
-    options = body.get("stream_options")
-    return isinstance(options, dict) and bool(cast("dict[str, Any]", options).get("include_usage"))
 
 
 def _refuse(status: int, message: str) -> web.Response:

@@ -37,6 +37,9 @@ BLOCK = 5
 SIGN_OF_LIFE = 5.0
 WORKER_TTL = 15
 STALE_AFTER = 5.0
+LONGEST_RENEWAL = 0.6
+"""Seconds between renewals: a turn hears by them of a cancellation whose announcement was lost, and
+that may take a second, one and a half of these pauses included."""
 
 Reason = Literal["user", "lost", "drain"]
 
@@ -106,6 +109,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stale: dict[tuple[str, bytes], float] = {}
         self._draining = asyncio.Event()
+        self._handing_over = False
         self._slots = asyncio.Semaphore(self._engine.concurrency)
         self._turns = 0
 
@@ -141,6 +145,7 @@ class Worker:
     async def _finish_turns(self) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._engine.drain_seconds)
+        self._handing_over = True
         for running in list(self._running.values()):
             running.control.stop("drain")
         if self._tasks:
@@ -230,10 +235,11 @@ class Worker:
         """Run turns of the thread until its inbox is empty or somebody else has it."""
         async with self._slots:
             try:
-                while True:
+                # Looked at first too: a conversation may have waited for its slot until the drain.
+                while not self._draining.is_set():
                     self._active[thread_id] = False
                     await self._drain_inbox(thread_id)
-                    if not self._active[thread_id] or self._draining.is_set():
+                    if not self._active[thread_id]:
                         return
             except Fenced as error:
                 log.info("thread %s: %s", thread_id, error)
@@ -275,6 +281,8 @@ class Worker:
         control = TurnControl()
         writer = TurnJournal(self._mailbox, turn, self._engine)
         self._running[turn.run_id] = _Running(turn, control, time.monotonic())
+        if self._handing_over:
+            control.stop("drain")
         try:
             ending = await self._handler(turn, control, writer)
             await writer.settle()
@@ -285,10 +293,10 @@ class Worker:
             log.info("run %s handed over", turn.run_id)
             return None
         except Fenced:
-            await writer.close()
             log.info("run %s was taken over by another worker", turn.run_id)
             return None
         finally:
+            await writer.close()
             self._running.pop(turn.run_id, None)
 
     async def _end(self, turn: Turn, ending: Ending) -> Turn | Busy | None:
@@ -316,7 +324,7 @@ class Worker:
     async def _renew(self) -> None:
         """Renew the leases of turns that outlive a quarter of one; hear what pub/sub may have
         lost."""
-        pause = self._engine.lease_ms / 4000
+        pause = min(self._engine.lease_ms / 5000, LONGEST_RENEWAL)
         await asyncio.sleep(pause)
         now = time.monotonic()
         old = [r for r in self._running.values() if now - r.since > pause / 2]

@@ -23,7 +23,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from core import keys
-from core.errors import Invalid
+from core.errors import Invalid, StoreUnavailable
 from core.store import Store
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,13 @@ PAGE = 500
 MAX_WAITING = 2_000
 """Entries that may wait for a slow reader before it is dropped; it resumes by its last id."""
 
-ENTRY_ID = re.compile(r"\d{1,19}-\d{1,19}")
+CONFIRM_TIMEOUT = 2.8
+SILENCE = 10.0
+"""Seconds without a word on the pub/sub connection before it is pinged, and then given up."""
+
+RENEW_PAUSE = 0.2
+
+ENTRY_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
 @dataclass(frozen=True)
@@ -159,18 +165,26 @@ class Subscription:
 
 
 class Hub:
-    """Fans publications out to the readers of this process over one connection."""
+    """Fans publications out to the readers of this process over one connection.
+
+    A user's channel stays subscribed once somebody followed it: there are few users, and coming and
+    going readers then cost nothing.
+    """
 
     def __init__(self, redis: Redis) -> None:
-        self._pubsub: PubSub = redis.pubsub(ignore_subscribe_messages=True)
+        self._pubsub: PubSub = redis.pubsub()
         self._readers: dict[str, set[Subscription]] = {}
+        self._confirmed: dict[str, asyncio.Event] = {}
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self.closing = False
 
     @asynccontextmanager
     async def subscribe(self, user_id: str, thread_id: str | None) -> AsyncGenerator[Subscription]:
-        """Follow one thread of a user, or (None) all of them."""
+        """Follow one thread of a user, or (None) all of them. From here on nothing is missed.
+
+        Raises StoreUnavailable when Redis does not confirm in time.
+        """
         subscription = Subscription(thread_id)
         if self.closing:
             subscription.close()
@@ -182,44 +196,70 @@ class Hub:
             yield subscription
         finally:
             readers.discard(subscription)
-            if not readers and self._readers.get(channel) is readers:
-                del self._readers[channel]
-                await self._forget(channel)
 
     async def _listen(self, channel: str) -> None:
-        async with self._lock:
-            if channel.encode() not in self._pubsub.channels:
-                await self._pubsub.subscribe(channel)
-            self._changed.set()
-
-    async def _forget(self, channel: str) -> None:
-        async with self._lock:
-            if channel in self._readers:
-                return
-            try:
-                await self._pubsub.unsubscribe(channel)
-            except (RedisError, OSError):
-                log.debug("unsubscribe failed; the connection is renewed anyway")
+        """Return once Redis has confirmed: only from then on is nothing published unheard."""
+        confirmed = self._confirmed.get(channel)
+        try:
+            async with asyncio.timeout(CONFIRM_TIMEOUT):
+                if confirmed is None:
+                    confirmed = self._confirmed[channel] = asyncio.Event()
+                    async with self._lock:
+                        await self._pubsub.subscribe(channel)
+                    self._changed.set()
+                await confirmed.wait()
+        except (RedisError, OSError, TimeoutError) as error:
+            if confirmed is None or not confirmed.is_set():
+                self._confirmed.pop(channel, None)
+            raise StoreUnavailable(
+                "Redis does not answer; the stream can be opened again"
+            ) from error
 
     async def run(self) -> None:
-        """Deliver until cancelled; renews the connection when it breaks."""
+        """Deliver until cancelled; renews the connection when it breaks or falls silent."""
+        broken = False
         while True:
             try:
+                if broken:
+                    await self._renew()
+                    broken = False
                 await self._deliver()
             except (RedisError, OSError) as error:
-                log.warning(
-                    "event stream from Redis broke (%s); it is renewed", type(error).__name__
-                )
-                await asyncio.sleep(0.2)
-                await self._renew()
+                if not broken:
+                    log.warning("event stream from Redis broke (%s)", type(error).__name__)
+                broken = True
+                await asyncio.sleep(RENEW_PAUSE)
 
     async def _deliver(self) -> None:
+        """Handle messages as long as the connection lives."""
         while not self._pubsub.subscribed:
             self._changed.clear()
             await self._changed.wait()
-        message = cast("dict[str, Any] | None", await self._pubsub.get_message(timeout=None))
-        if message is not None and message["type"] == "message":
-            self._spread(message["channel"].decode(), message["data"])
+        silent = 0
+        while True:
+            message = cast("dict[str, Any] | None", await self._pubsub.get_message(timeout=SILENCE))
+            silent = silent + 1 if message is None else 0
+            if silent == 1:
+                await self._pubsub.ping()
+            elif silent > 1:
+                raise ConnectionError("no answer to a ping")
+            if message is not None:
+                self._handle(message)
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        match message["type"]:
+            case "message":
+                self._spread(message["channel"].decode(), message["data"])
+            case "subscribe":
+                self._confirm(message["channel"].decode())
+            case _:
+                pass
+
+    def _confirm(self, channel: str) -> None:
+        """Whoever read on before must look for what was published while we did not hear."""
+        self._confirmed.setdefault(channel, asyncio.Event()).set()
+        for reader in self._readers.get(channel, ()):
+            reader.queue.put_nowait(None)
 
     def _spread(self, channel: str, data: bytes) -> None:
         readers = self._readers.get(channel)
@@ -233,17 +273,11 @@ class Hub:
                 reader.put(entries)
 
     async def _renew(self) -> None:
-        """Connect again and tell every reader to look for what it missed."""
+        """Connect again; each confirmation tells the readers to look for what they missed."""
         async with self._lock:
-            try:
-                await self._pubsub.aclose()
-                for channel in list(self._readers):
-                    await self._pubsub.subscribe(channel)
-            except (RedisError, OSError):
-                return
-            for readers in self._readers.values():
-                for reader in readers:
-                    reader.queue.put_nowait(None)
+            await self._pubsub.aclose()
+            if self._confirmed:
+                await self._pubsub.subscribe(*self._confirmed)
 
     def close_readers(self) -> None:
         """End every stream, now and from now on: the process stops."""
@@ -311,10 +345,10 @@ async def follow_user(
     stream begins at that millisecond and clients skip what they have, by thread and id.
     """
     last: dict[str, tuple[int, int]] = {}
-    since = order(after)[0] if after else None
-    again = since is not None
+    since = order(after)[0] if after else await _now(store)
+    again = after is not None
     while not subscription.closed:
-        if again and since is not None:
+        if again:
             async for entries in _missed(store, user_id, since, last):
                 yield entries
         batch = await subscription.get()
@@ -328,6 +362,14 @@ async def follow_user(
             yield fresh
 
 
+async def _now(store: Store) -> int:
+    """Redis's clock in milliseconds, which the ids are made of."""
+    seconds, micros = await store.retry(
+        lambda: cast("Awaitable[tuple[int, int]]", store.redis.time())
+    )
+    return seconds * 1000 + micros // 1000
+
+
 async def _missed(
     store: Store, user_id: str, since_ms: int, last: dict[str, tuple[int, int]]
 ) -> AsyncIterator[list[Entry]]:
@@ -339,7 +381,7 @@ async def _missed(
         )
     )
     for thread_id in (row.decode() for row in rows):
-        after = last.get(thread_id, (since_ms - 1, 2**63))
+        after = last.get(thread_id, (since_ms - 1, 2**63) if since_ms else (0, 0))
         while entries := await read(store, thread_id, f"{after[0]}-{after[1]}"):
             after = last[thread_id] = entries[-1].order
             yield entries

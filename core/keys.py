@@ -55,6 +55,12 @@ def transcript(thread_id: str) -> str:
     return thread(thread_id, "log")
 
 
+def calls(thread_id: str) -> str:
+    """Hash of the running turn's tool calls with side effects: started or finished, with result.
+    Owner: core.ledger · the turn."""
+    return thread(thread_id, "calls")
+
+
 def cancel_flag(thread_id: str, run_id: str) -> str:
     """String, set when a run was asked to stop. Owner: core.bus · 1 hour."""
     return thread(thread_id, f"cx:{run_id}")
@@ -82,6 +88,7 @@ def of_thread(thread_id: str) -> tuple[str, ...]:
         journal(thread_id),
         transcript(thread_id),
         usage_thread(thread_id),
+        calls(thread_id),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from core import keys
-from core.errors import Fenced
+from core.bus import new_id
 from core.events import Event, Inbound, payload
 from core.settings import EngineSettings
 from core.store import Arg, Store
@@ -58,11 +58,16 @@ class Mailbox:
     def __init__(self, store: Store, owner: str) -> None:
         self._store = store
         self.owner = owner
+        self._claims: dict[str, str] = {}
 
     async def claim(self, thread_id: str, settings: EngineSettings) -> Turn | Busy | None:
         """The next turn of the thread, Busy, or None when nothing waits."""
         names = self._names(thread_id)[:5]
-        reply = await self._store.script("claim", names, self._claim_args(thread_id, settings))
+        # Kept until a reply comes: a claim that was made but not heard of is the same one later.
+        token = self._claims.setdefault(thread_id, new_id("c"))
+        args = self._claim_args(thread_id, settings, token)
+        reply = await self._store.script("claim", names, args)
+        self._claims.pop(thread_id, None)
         return _outcome(thread_id, reply)
 
     def _names(self, thread_id: str) -> tuple[str, ...]:
@@ -73,9 +78,10 @@ class Mailbox:
             keys.journal(thread_id),
             keys.meta(thread_id),
             keys.transcript(thread_id),
+            keys.calls(thread_id),
         )
 
-    def _claim_args(self, thread_id: str, settings: EngineSettings) -> tuple[Arg, ...]:
+    def _claim_args(self, thread_id: str, settings: EngineSettings, token: str) -> tuple[Arg, ...]:
         return (
             self.owner,
             settings.lease_ms,
@@ -83,6 +89,7 @@ class Mailbox:
             thread_id,
             keys.cancel_prefix(thread_id),
             keys.channel_prefix(),
+            token,
         )
 
     async def renew(self, turn: Turn, settings: EngineSettings) -> tuple[bool, bool]:
@@ -92,9 +99,12 @@ class Mailbox:
             keys.lease(thread_id),
             keys.control(thread_id),
             keys.cancel_flag(thread_id, turn.run_id),
+            keys.inbox(thread_id),
+            keys.journal(thread_id),
+            keys.meta(thread_id),
         )
         ours, stop = await self._store.script(
-            "renew", names, (self.owner, turn.epoch, settings.lease_ms)
+            "renew", names, (self.owner, turn.epoch, settings.lease_ms, turn.ttl)
         )
         return bool(ours), bool(stop)
 
@@ -127,7 +137,7 @@ class Mailbox:
         """End the turn for good and claim the next one. Raises Fenced, StoreError."""
         thread_id = turn.thread_id
         args: tuple[Arg, ...] = (
-            *self._claim_args(thread_id, settings),
+            *self._claim_args(thread_id, settings, f"after {turn.epoch}"),
             turn.epoch,
             turn.entry,
             turn.run_id,
@@ -184,8 +194,6 @@ def _outcome(thread_id: str, reply: list[Any]) -> Turn | Busy | None:
 
 def _turn(thread_id: str, fields: list[Any]) -> Turn:
     epoch, entry, message_id, run_id, body, attempt, crashes, cancelled, user, ttl = fields
-    if not user:
-        raise Fenced("the conversation was deleted")
     data = orjson.loads(body)
     message = Inbound(
         id=message_id.decode(),

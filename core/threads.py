@@ -5,6 +5,7 @@ Ownership lives in our own keys: the graph knows thread ids only.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from core.events import Json, scrub
 from core.store import Store
 
 MAX_TITLE = 200
+CURSOR = re.compile(r"[0-9]{1,15}\.[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,12 @@ class Threads:
         self, user_id: str, *, limit: int, cursor: str | None
     ) -> tuple[list[Thread], str | None]:
         """Threads, last used first, and the cursor of the next page."""
-        name, high = keys.user_threads(user_id), _cursor(cursor)
+        name, (high, skip) = keys.user_threads(user_id), _cursor(cursor)
         rows = await self._store.retry(
             lambda: cast(
                 "Awaitable[list[tuple[bytes, float]]]",
                 self._store.redis.zrevrangebyscore(
-                    name, high, "-inf", start=0, num=limit + 1, withscores=True
+                    name, high, "-inf", start=skip, num=limit + 1, withscores=True
                 ),
             )
         )
@@ -119,8 +121,12 @@ class Threads:
         threads = [
             t for t in await self._many([row[0].decode() for row in page]) if t.user_id == user_id
         ]
-        following = f"({int(page[-1][1])}" if len(rows) > limit else None
-        return threads, following.removeprefix("(") if following else None
+        if len(rows) <= limit:
+            return threads, None
+        # Threads of the same millisecond stand side by side: the cursor says how many were shown.
+        last = int(page[-1][1])
+        shown = sum(1 for row in page if int(row[1]) == last)
+        return threads, f"{last}.{shown + skip if str(last) == high else shown}"
 
     async def _many(self, ids: list[str]) -> list[Thread]:
         if not ids:
@@ -189,6 +195,8 @@ class Threads:
                 return await pipe.execute()
 
         length, rows, waiting, running, newest = await self._store.retry(send)
+        if before is not None and before > length:
+            return await self.page(thread_id, limit=limit, before=length)
         stop = length if before is None else before
         first = max(stop - len(rows), 0)
         messages = collapse([orjson.loads(row) for row in rows])
@@ -205,9 +213,11 @@ class Threads:
         """Id of the last entry that does not belong to the running turn."""
         high = newest
         while True:
-            rows = cast(
-                "list[tuple[bytes, dict[bytes, bytes]]]",
-                await self._store.redis.xrevrange(keys.journal(thread_id), high, "-", count=200),
+            rows = await self._store.retry(
+                lambda high=high: cast(
+                    "Awaitable[list[tuple[bytes, dict[bytes, bytes]]]]",
+                    self._store.redis.xrevrange(keys.journal(thread_id), high, "-", count=200),
+                )
             )
             for entry_id, fields in rows:
                 if fields[b"r"].decode() != run_id:
@@ -259,9 +269,11 @@ def _thread(thread_id: str, fields: dict[str, str]) -> Thread:
     )
 
 
-def _cursor(cursor: str | None) -> str:
+def _cursor(cursor: str | None) -> tuple[str, int]:
+    """Highest score of the page, and how many rows of it were shown before."""
     if cursor is None:
-        return "+inf"
-    if not cursor.isdigit():
+        return "+inf", 0
+    if not CURSOR.fullmatch(cursor):
         raise Invalid("cursor must be one that a list returned in `next`")
-    return f"({cursor}"
+    score, _, skip = cursor.partition(".")
+    return score, int(skip)

@@ -45,7 +45,11 @@ def mount_dashboard(app: FastAPI) -> None:
 
 def chat_modules(static: Path) -> list[str]:
     """Modules of the chat page, to be fetched at once instead of one import after the other."""
-    files = [*static.glob("js/*.js"), *static.glob("js/chat/*.js"), *static.glob("js/markdown/*.js")]
+    files = [
+        *static.glob("js/*.js"),
+        *static.glob("js/chat/*.js"),
+        *static.glob("js/markdown/*.js"),
+    ]
     own = sorted(f"/static/{file.relative_to(static).as_posix()}" for file in files)
     return ["/static/vendor/lit.js", "/static/vendor/md.js", *own]
 

@@ -59,6 +59,8 @@ def _add_headers(headers: MutableHeaders, nonce: str) -> None:
     for name, value in ALWAYS.items():
         headers[name] = value
     is_page = headers.get("content-type", "").startswith("text/html")
-    headers["Content-Security-Policy"] = PAGE_POLICY.format(nonce=nonce) if is_page else OTHER_POLICY
+    headers["Content-Security-Policy"] = (
+        PAGE_POLICY.format(nonce=nonce) if is_page else OTHER_POLICY
+    )
     # Static files and event streams say how long they may be kept; all else is personal.
     headers.setdefault("Cache-Control", "no-store")

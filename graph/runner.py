@@ -21,6 +21,7 @@ from langgraph.errors import GraphRecursionError, NodeTimeoutError
 from core.engine import Ending, HandOver, TurnControl, plain_ending
 from core.errors import AssistantError, Fenced
 from core.events import Event, Notice, TurnFailed, TurnFinished
+from core.ledger import CURRENT_TURN
 from core.mailbox import Turn
 from core.turn_journal import TurnJournal
 from graph.build import Graph
@@ -111,6 +112,7 @@ class Runner:
     # ---- the graph
 
     async def _work(self, turn: Turn, emit: Any) -> None:
+        CURRENT_TURN.set(turn)
         graph = self._bound(turn)
         config: RunnableConfig = {
             "configurable": {"thread_id": turn.thread_id},
@@ -162,7 +164,7 @@ class Runner:
         if started.get("message_id") != message.id:
             gone = _from(values.get("messages", []), message.retry_of)
             return fresh_input(turn, self._context, gone)
-        replay(values, turn, emit)
+        replay(snapshot, turn, emit)
         # Not snapshot.next: it is empty where a crash fell between a node's writes and its
         # checkpoint.
         return None if snapshot.tasks else False

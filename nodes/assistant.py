@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
@@ -34,6 +35,9 @@ from nodes.state import Context, State, TurnState, answer_text, current_answer
 
 Emit = Callable[[Event], None]
 
+SHRINK = (0.7, 0.5, 0.3)
+"""Shares of the assumed context that are tried after the server refused a request as too long."""
+
 BETWEEN = "\n\n"
 """Stands between what was said before a tool call and after it."""
 
@@ -50,26 +54,46 @@ def may_call_tools(turn: TurnState, settings: Settings) -> bool:
 
 async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Ask the model; its text and thinking go out as they come. Raises ModelError."""
-    services = runtime.context.services
-    settings = services.settings.current
-    turn = state["turn"]
     before = answer_text(state["messages"])
-    sink = _Sink(runtime.stream_writer, turn, before)
-    schemas = runtime.context.toolbox.schemas
+    sink = _Sink(runtime.stream_writer, state["turn"], before)
+    limit = await runtime.context.services.gateway.context_window(
+        runtime.context.services.settings.current
+    )
+    shares = iter(SHRINK)
+    while True:
+        answer = Answer()
+        try:
+            await _ask(state, runtime, limit, answer, sink)
+        except ModelError as error:
+            # The estimate was wrong, or the server's context is smaller than it says.
+            smaller = next(shares, None)
+            if error.kind != "context_overflow" or answer.text or smaller is None:
+                raise
+            limit = min(error.context_window or limit, int(limit * smaller))
+        else:
+            return _update(state, state["turn"], answer, before, sink)
+
+
+async def _ask(
+    state: State, runtime: Runtime[Context], limit: int, answer: Answer, sink: _Sink
+) -> None:
+    """One request; what comes is added to the answer and shown."""
+    services, turn = runtime.context.services, state["turn"]
+    settings = services.settings.current
+    toolbox = runtime.context.toolbox
+    messages = await model_messages(state, services, settings, tools=toolbox.tokens, limit=limit)
     stream = services.gateway.stream(
-        await model_messages(state, services, settings),
-        schemas or None,
+        messages,
+        toolbox.schemas or None,
         settings=settings,
         user_id=turn["user_id"],
         thread_id=turn["run_id"].rpartition(".")[0],
         tool_choice=None if may_call_tools(turn, settings) else "none",
     )
-    answer = Answer()
     async for pieces in stream:
         answer.add(pieces)
         sink.take(pieces)
         runtime.heartbeat()
-    return _update(state, turn, answer, before, sink)
 
 
 class _Sink:
@@ -109,6 +133,7 @@ class _Sink:
 def _update(
     state: State, turn: TurnState, answer: Answer, before: str, sink: _Sink
 ) -> dict[str, Any]:
+    answer = _renamed(answer, state["messages"])
     calls: list[dict[str, Any]] = [
         *({"name": c.name, "args": c.arguments, "id": c.id} for c in answer.calls),
         *({"name": c.name, "args": {}, "id": c.id} for c in answer.invalid),
@@ -130,6 +155,22 @@ def _update(
         "estimated": usage.estimated,
     }
     return {"messages": [message, *refused], "turn": spent}
+
+
+def _renamed(answer: Answer, messages: list[AnyMessage]) -> Answer:
+    """Calls under ids that the conversation has not seen: servers begin anew with call_0 each
+    time."""
+    seen = {call["id"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls}
+    if not seen.intersection(call.id for call in (*answer.calls, *answer.invalid)):
+        return answer
+    number = len(seen)
+
+    def fresh(call_id: str) -> str:
+        return f"{call_id}-{number}" if call_id in seen else call_id
+
+    answer.calls = tuple(replace(call, id=fresh(call.id)) for call in answer.calls)
+    answer.invalid = tuple(replace(call, id=fresh(call.id)) for call in answer.invalid)
+    return answer
 
 
 def about(model: str, usage: Usage) -> dict[str, Any]:

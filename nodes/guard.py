@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Send
 
 from core.events import ToolFinished, ToolStarted
-from nodes.state import Context, State, dangling_calls
+from nodes.state import OUTCOME, Context, State, dangling_calls
 
 
 async def guard(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -30,6 +30,7 @@ async def guard(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
                 name=call["name"],
                 status="error",
                 id=f"{call['id']}-r",
+                additional_kwargs={OUTCOME: "refused"},
             )
         )
     return {"messages": results} if results else {}

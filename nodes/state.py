@@ -24,6 +24,10 @@ INTERNAL = "internal"
 """Key in additional_kwargs of messages that the user neither wrote nor sees (the grader's)."""
 
 
+OUTCOME = "outcome"
+"""Key in additional_kwargs of tool results that neither succeeded nor failed: refused, unknown."""
+
+
 class TurnState(TypedDict):
     """The turn under way; ``rounds`` counts tool rounds, ``iteration`` graded answers, and the
     tokens

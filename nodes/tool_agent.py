@@ -10,9 +10,10 @@ from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
-from core.errors import ToolError
+from core.errors import StoreError, ToolError
 from core.events import ToolFinished, ToolStarted, ToolStatus, scrub
-from nodes.state import Context, ToolTask
+from core.ledger import CURRENT_TURN, Ledger
+from nodes.state import OUTCOME, Context, ToolTask
 from tools.base import Caller, Skill
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,11 @@ MAX_RESULT = 20_000
 
 MAX_SUMMARY = 400
 
+UNKNOWN = (
+    "Outcome unknown: the assistant stopped while this ran. It was not run again. "
+    "Check whether it took effect before you repeat it, and tell the user."
+)
+
 
 async def tool_agent(state: ToolTask, runtime: Runtime[Context]) -> dict[str, Any]:
     """Run the call. Whatever goes wrong becomes a result; only a stop of the turn passes
@@ -30,19 +36,37 @@ async def tool_agent(state: ToolTask, runtime: Runtime[Context]) -> dict[str, An
     emit = runtime.stream_writer
     emit(ToolStarted(call["id"], call["name"], call["args"]))
     caller = Caller(turn["user_id"], turn["run_id"].rpartition(".")[0], turn["run_id"])
-    seconds = runtime.context.services.settings.current.orchestrator.tool_timeout
-    status, text = await run_call(
-        runtime.context.toolbox.skills[call["name"]], call["args"], caller, seconds
-    )
-    emit(ToolFinished(call["id"], status, _shortened(text, MAX_SUMMARY)))
+    status, text = await once(runtime.context, call, caller)
+    emit(ToolFinished(call["id"], status, shortened(text, MAX_SUMMARY)))
     message = ToolMessage(
-        _shortened(text, MAX_RESULT),
+        shortened(text, MAX_RESULT),
         tool_call_id=call["id"],
         name=call["name"],
         status="success" if status == "ok" else "error",
         id=f"{call['id']}-r",
+        additional_kwargs={} if status in ("ok", "error") else {OUTCOME: status},
     )
     return {"messages": [message]}
+
+
+async def once(context: Context, call: dict[str, Any], caller: Caller) -> tuple[ToolStatus, str]:
+    """Run a call that changes something at most once, over crashes and resumed turns."""
+    skill = context.toolbox.skills[call["name"]]
+    seconds = context.services.settings.current.orchestrator.tool_timeout
+    if skill.effect == "read":
+        return await run_call(skill, call["args"], caller, seconds)
+    ledger, turn = Ledger(context.services.store), CURRENT_TURN.get()
+    known = await ledger.begin(turn, call["id"])
+    if known is not None and known.status is not None:
+        return known.status, known.text
+    if known is not None and not skill.repeatable:
+        return "unknown", UNKNOWN
+    status, text = await run_call(skill, call["args"], caller, seconds)
+    try:
+        await ledger.finish(turn, call["id"], status, shortened(text, MAX_RESULT))
+    except StoreError as error:
+        log.warning("run %s: result of %s not noted: %s", caller.run_id, call["name"], error)
+    return status, text
 
 
 async def run_call(
@@ -74,7 +98,8 @@ def _explain(name: str, error: ValidationError) -> str:
     return f"wrong arguments for {name}: {wrong}"
 
 
-def _shortened(text: str, limit: int) -> str:
+def shortened(text: str, limit: int) -> str:
+    """The text, or its beginning and how much more there is."""
     if len(text) <= limit:
         return text
     return f"{text[:limit]}\n… ({len(text) - limit} more characters)"

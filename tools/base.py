@@ -10,6 +10,7 @@ from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from core.errors import ConfigError
+from core.models.estimate import tools_tokens
 from core.services import Services
 
 Effect = Literal["read", "write"]
@@ -60,3 +61,5 @@ class Toolbox:
         self.schemas: list[dict[str, Any]] = [
             convert_to_openai_tool(entry.tool) for entry in skills
         ]
+        self.tokens = tools_tokens(self.schemas)
+        """What the schemas cost in each request, estimated."""

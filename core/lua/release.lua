@@ -1,4 +1,5 @@
 -- Hand the conversation over in the middle of a turn; that attempt does not count as a crash.
+-- Safe to repeat: the epoch moves on.
 -- KEYS: lease, control. ARGV: epoch, inbox entry
 if redis.call('HGET', KEYS[2], 'ep') ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
@@ -6,4 +7,5 @@ if redis.call('HEXISTS', KEYS[2], 'at:' .. ARGV[2]) == 1 then
   redis.call('HINCRBY', KEYS[2], 'at:' .. ARGV[2], -1)
 end
 redis.call('HINCRBY', KEYS[2], 'ep', 1)
+redis.call('HDEL', KEYS[2], 'tok')
 return 1

@@ -16,6 +16,7 @@ from core.models.pieces import Finish, FinishReason, NoticePiece, Piece, UsagePi
 from core.models.recovery import NO_TOOLS_NOTICE, Recovery
 from core.models.request import Options, build, encode
 from core.models.servers import Servers, Target
+from core.models.sse import Chunk
 from core.models.tooltext import known_tools
 from core.models.transport import AnswerStream, StaleConnection, Transport
 from core.settings import Settings
@@ -111,7 +112,9 @@ class Call:
         self._ended = False
         self._retried: set[str] = set()
         self._heard_at = 0.0
-        self._told_at = 0.0
+        self._chunk_at = 0.0
+        self._tell_at = 0.0
+        self._tell_every = timing.notice_after
         self._loading_since: float | None = None
         self._loading_told = 0.0
         self._loading_tries = 0
@@ -167,7 +170,7 @@ class Call:
     async def _open(self) -> list[Piece] | Reading:
         """Wait for the headers; pieces are notices while that takes long."""
         if self._opening is None:
-            self._heard_at = self._told_at = self._now()
+            self._reset_silence()
             self._opening = asyncio.create_task(self._send())
         limit = self._request.settings.model.first_byte_timeout
         await asyncio.wait({self._opening}, timeout=self._next_wait(limit))
@@ -180,7 +183,7 @@ class Call:
         if self._loading_tries:
             pauses = self._timing.backoff
             await asyncio.sleep(pauses[min(self._loading_tries, len(pauses)) - 1])
-            self._heard_at = self._now()
+            self._reset_silence()
         plan = self._plan = await self._make_plan()
         stream = await self._transport.post_stream(
             f"{plan.target.base_url}/chat/completions",
@@ -221,45 +224,54 @@ class Call:
             wait = self._timing.finish_grace if reader.finish_reason else self._next_wait(limit)
             try:
                 chunks = await stream.read(wait)
-            except TimeoutError:
-                if reader.finish_reason:
-                    return await self._finish(reading.plan)
-                if notices := self._silence(limit):
-                    return notices
-                continue
-            except ModelError:
+            except (TimeoutError, ModelError) as error:
                 if reader.finish_reason:
                     # The answer was complete; only the polite end is missing.
                     return await self._finish(reading.plan)
-                raise
-            self._heard_at = self._told_at = self._now()
-            for chunk in chunks:
-                reader.add(chunk)
+                if isinstance(error, ModelError):
+                    raise
+                if notices := self._silence(limit):
+                    return notices
+                continue
+            self._add(reader, chunks)
             if stream.ended or reader.too_long:
                 return await self._finish(reading.plan)
             if pieces := reader.take():
                 return pieces
 
+    def _add(self, reader: ChunkReader, chunks: list[Chunk]) -> None:
+        self._heard_at = self._now()
+        if chunks:
+            self._reset_silence()
+        for chunk in chunks:
+            reader.add(chunk)
+
+    def _reset_silence(self) -> None:
+        self._heard_at = self._chunk_at = self._now()
+        self._tell_every = self._timing.notice_after
+        self._tell_at = self._heard_at + self._tell_every
+
     def _next_wait(self, limit: float) -> float:
-        now = self._now()
-        return max(
-            0.001, min(self._told_at + self._timing.notice_after, self._heard_at + limit) - now
-        )
+        return max(0.001, min(self._tell_at, self._heard_at + limit) - self._now())
 
     def _silence(self, limit: float) -> list[Piece]:
-        """Nothing came for a while: tell the user, or give up. Raises ModelError(stalled)."""
+        """Nothing came for a while: tell the user, more and more rarely, or give up.
+
+        Comments of the server are signs of life, but no answer. Raises ModelError(stalled).
+        """
         now = self._now()
-        silent = now - self._heard_at
-        if silent >= limit:
+        if now - self._heard_at >= limit:
             raise ModelError(
                 "stalled",
                 f"The model sent nothing for {limit:g} s. Look at the model server, then try "
                 "again.",
             )
-        if now - self._told_at < self._timing.notice_after:
+        if now < self._tell_at:
             return []
-        self._told_at = now
-        return [NoticePiece("info", f"Still waiting for the model … ({silent:.0f} s)")]
+        self._tell_every *= 2
+        self._tell_at = now + self._tell_every
+        seconds = now - self._chunk_at
+        return [NoticePiece("info", f"Still waiting for the model … ({seconds:.0f} s)")]
 
     async def _finish(self, plan: Plan) -> list[Piece]:
         reader = plan.reader

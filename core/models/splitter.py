@@ -323,8 +323,9 @@ class Splitter:
         at = self._buffer.find("<|message|>")
         if at < 0:
             if len(self._buffer) > MAX_HEADER:
+                # No header is that long: the words were meant literally.
                 self._mode = "text"
-                self._take(len("<|start|>"), say=False)
+                self._take(self._buffer.index("|>") + 2, say=True)
                 return True
             return False
         head, self._buffer = self._buffer[:at], self._buffer[at + len("<|message|>") :]

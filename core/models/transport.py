@@ -19,7 +19,7 @@ MAX_ERROR_BODY = 64 * 1024
 CONNECT_SECONDS = 10
 LARGE = 1024 * 1024
 KEEP_ALIVE_SECONDS = 15
-DRAIN_SECONDS = 0.05
+DRAIN_SECONDS = 0.01
 """How long to wait for the end of a finished answer, so that its connection can be used again."""
 
 # What aiohttp raises for a server that is gone, a name that does not resolve, a cut or malformed

@@ -1,4 +1,4 @@
-"""A browser on the fake API. Every page is watched: one foreign request or policy violation fails."""
+"""A browser on the fake API. A foreign request or a policy violation on any page fails."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Watch:
     allowed: list[str] = field(default_factory=list[str])
 
     def allow(self, *words: str) -> None:
-        """Console errors with these words belong to the test (the browser reports each failed call)."""
+        """Console errors with these words are expected: the browser reports each failed call."""
         self.allowed += words
 
     async def context(

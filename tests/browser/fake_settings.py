@@ -30,13 +30,13 @@ SERVERS: list[Json] = [
     },
 ]
 REPORT: Json = {
-    "ok": True,
+    "refused": None,
     "steps": [
-        {"name": "Reach the server", "ok": True, "detail": "LM Studio, 12 ms"},
-        {"name": "List the models", "ok": True, "detail": "2 models, qwen3-8b is there"},
-        {"name": "Answer", "ok": True, "detail": "first token after 0.4 s"},
-        {"name": "Tools", "ok": False, "detail": "the chat template knows no tools"},
-        {"name": "Reasoning", "ok": None, "detail": "not seen"},
+        {"name": "reach", "ok": True, "detail": "LM Studio, 12 ms"},
+        {"name": "models", "ok": True, "detail": "2 models, qwen3-8b is there"},
+        {"name": "chat", "ok": True, "detail": "first token after 0.4 s"},
+        {"name": "tools", "ok": False, "detail": "the chat template knows no tools"},
+        {"name": "reasoning", "ok": None, "detail": "not seen"},
     ],
 }
 
@@ -56,7 +56,7 @@ def add_settings(app: FastAPI, world: World) -> None:
         changes: Json = orjson.loads(await request.body())
         world.calls.append(("PUT", request.url.path, changes))
         if "://" not in changes.get("base_url", "http://"):
-            return _invalid("base_url", "this is not a URL; write it like http://127.0.0.1:1234/v1")
+            return _invalid(f"{group}.base_url: this is not a URL; write it like http://host/v1")
         if "api_key" in changes:
             changes["api_key"] = {"set": True, "last4": changes["api_key"][-4:]}
         world.settings[group] |= changes
@@ -83,11 +83,6 @@ def add_settings(app: FastAPI, world: World) -> None:
         return world.profile
 
 
-def _invalid(field: str, words: str) -> Response:
-    body = {
-        "status": 422,
-        "code": "invalid",
-        "detail": f"{field}: {words}",
-        "errors": [{"field": field, "problem": words}],
-    }
+def _invalid(detail: str) -> Response:
+    body = {"status": 422, "code": "invalid", "detail": detail}
     return JSONResponse(body, 422, media_type="application/problem+json")

@@ -94,7 +94,7 @@ class Thread:
 
 @dataclass
 class World:
-    """Everything the fake API knows. Lives in the server's loop; tests reach it through ``FakeApi``."""
+    """Everything the fake API knows. It runs in the loop of the tests, so they may change it."""
 
     scripts: Mapping[str, Script] = field(default_factory=dict[str, Script])
     fallback: Script = ()

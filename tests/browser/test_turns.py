@@ -1,4 +1,4 @@
-"""What a user can do about a turn: stop, try again, wait in line, decide; and what they see of it."""
+"""What a user can do about a turn (stop, try again, wait, decide) and what they see of it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_stop_while_a_tool_runs(watch: Watch, world: World) -> None:
     await page.get_by_role("button", name="Stop").click()
     await finished(page)
     await expect(page.locator(".tool-status")).to_have_text("Outcome unknown")
-    assert [path for method, path, _ in world.calls if path.endswith("/cancel")] == [
+    assert [path for _, path, _ in world.calls if path.endswith("/cancel")] == [
         "/api/runs/r1/cancel"
     ]
 
@@ -66,9 +66,7 @@ async def test_try_again_after_a_failure(watch: Watch, world: World) -> None:
     await expect(page.locator(".message.user")).to_have_count(1)
 
 
-async def test_failure_survives_a_reload_and_can_be_tried_again(
-    watch: Watch, world: World
-) -> None:
+async def test_failure_survives_a_reload_and_can_be_tried_again(watch: Watch, world: World) -> None:
     world.scripts = {"go": [FAILURE], "go again": [Gate("wait"), *answer("Works.")]}
     page = await watch.open()
     await say(page, "go")

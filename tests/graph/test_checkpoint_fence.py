@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, TypedDict, cast
 
 import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Durability
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core import keys
-from core.errors import Fenced
+from core.errors import Fenced, StoreUnavailable
+from core.store import connect
 from graph.checkpoint import RedisSaver
 from tests.graph.checkpoint_graphs import Counting, about, chat_graph, checkpoint, thread
 
@@ -146,6 +148,39 @@ async def test_scripts_are_sent_again_when_the_server_forgot_them(redis: Redis) 
         await saver.aput_writes(config, [("a", 1)], "task")
         await redis.script_flush()
         assert await saver.aget_tuple(config) is not None
+
+
+class LosingReplies(Counting):
+    """A client that loses the reply to every call of its own that is not a repetition."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        repeated = args in self.sent
+        answer = cast("object", await super().execute_command(*args, **options))
+        if not repeated:
+            raise RedisConnectionError("Connection closed by server.")
+        return answer
+
+
+async def test_a_lost_reply_is_asked_for_again_and_changes_nothing(redis: Redis) -> None:
+    client = LosingReplies(connection_pool=redis.connection_pool)
+    saver = RedisSaver(client)
+    config = await saver.aput(thread("t"), checkpoint({"a": [1]}), about(), {"a": "1"})
+    await saver.aput_writes(config, [("a", 1), ("b", [2])], "task")
+    found = await saver.aget_tuple(config)
+    assert found is not None
+    assert found.pending_writes == [("task", "a", 1), ("task", "b", [2])]
+    assert len([item async for item in saver.alist(config)]) == 1
+    await saver.acopy_thread("t", "u")
+    assert await saver.aget_tuple(thread("u")) is not None
+    await saver.keep_last("t", 1)
+    await saver.quarantine("t")
+    assert await saver.aget_tuple(thread("t")) is None
+
+
+async def test_a_server_that_stays_away_is_named(redis: Redis) -> None:
+    saver = RedisSaver(connect("redis://127.0.0.1:1"))
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        await saver.aget_tuple(thread("t"))
 
 
 async def test_round_trips(redis: Redis) -> None:

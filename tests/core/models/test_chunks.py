@@ -22,7 +22,10 @@ def delta(fields: dict[str, Any], finish: str | None = None, **more: Any) -> dic
 
 
 def call(
-    arguments: Any = None, name: str | None = None, call_id: str | None = None, index: int | None = None
+    arguments: Any = None,
+    name: str | None = None,
+    call_id: str | None = None,
+    index: int | None = None,
 ) -> dict[str, Any]:
     """One delta of a tool call; None leaves the field out."""
     function = {"name": name, "arguments": arguments}
@@ -159,7 +162,9 @@ def test_content_parts_are_told_apart() -> None:
 
 
 def test_both_halves_of_an_emoji_find_each_other() -> None:
-    answer, _ = read(delta({"content": "a\ud83d"}), delta({"content": "\udc4bb"}), delta({}, "stop"))
+    answer, _ = read(
+        delta({"content": "a\ud83d"}), delta({"content": "\udc4bb"}), delta({}, "stop")
+    )
     assert answer.text == "a👋b"
     answer, _ = read(delta({"content": "a\ud83d"}), delta({}, "stop"))
     assert answer.text == "a\ufffd"
@@ -170,7 +175,10 @@ def test_both_halves_of_an_emoji_find_each_other() -> None:
     [
         ([{"prompt_tokens": 1, "completion_tokens": 2}], Usage(1, 2)),
         (
-            [{"prompt_tokens": 9, "completion_tokens": 2}, {"prompt_tokens": 9, "completion_tokens": 4}],
+            [
+                {"prompt_tokens": 9, "completion_tokens": 2},
+                {"prompt_tokens": 9, "completion_tokens": 4},
+            ],
             Usage(9, 4),
         ),
         ([{"prompt_tokens": 3, "completion_tokens": None, "total_tokens": 5}], Usage(3, 2)),
@@ -196,7 +204,8 @@ def test_an_answer_without_end_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize(
-    "odd", [{}, {"choices": None}, {"choices": [None]}, {"choices": "x"}, {"choices": [{"delta": 7}]}]
+    "odd",
+    [{}, {"choices": None}, {"choices": [None]}, {"choices": "x"}, {"choices": [{"delta": 7}]}],
 )
 def test_odd_chunks_do_no_harm(odd: dict[str, Any]) -> None:
     answer, reason = read(odd, delta({"content": "x"}), odd, delta({}, "stop"))

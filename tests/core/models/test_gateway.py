@@ -18,6 +18,7 @@ from core.models.errors import ModelError
 from core.models.gateway import Gateway
 from core.models.pieces import Finish, Piece, ReclassifyPiece, TextPiece
 from core.settings import Settings
+from core.store import connect
 from tests.support.gateways import ASK, NOW, QUICK, WEATHER, Timing, ask, opened
 from tests.support.quirks_server import (
     DONE,
@@ -255,19 +256,33 @@ async def test_silence_is_said_and_then_given_up(gateway: Gateway, at: Settle) -
         return response
 
     seen: list[Piece] = []
+
+    async def listen(settings: Settings) -> None:
+        stream = gateway.stream(ASK, None, settings=settings, user_id="u", thread_id="t")
+        async for pieces in stream:
+            seen.extend(pieces)
+
     async with serve(handle) as server:
         with pytest.raises(ModelError) as caught:
-            async for pieces in gateway.stream(
-                ASK,
-                None,
-                settings=at(server.base_url, idle_timeout=QUICK.notice_after * 2.5),
-                user_id="u",
-                thread_id="t",
-            ):
-                seen += pieces
+            await listen(at(server.base_url, idle_timeout=QUICK.notice_after * 2.5))
     assert caught.value.kind == "stalled"
     assert seen[0] == TextPiece("Hel")
-    assert [type(piece).__name__ for piece in seen[1:]] == ["NoticePiece", "NoticePiece", "UsagePiece"]
+    assert [type(piece).__name__ for piece in seen[1:]] == ["NoticePiece", "UsagePiece"]
+
+
+async def test_comments_are_signs_of_life_but_no_answer(gateway: Gateway, at: Settle) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = await start_stream(request)
+        for _ in range(30):
+            await response.write(b": ping\n\n")
+            await asyncio.sleep(QUICK.notice_after / 10)
+        await response.write(chunk({"content": "Hello"}) + chunk({}, "stop") + DONE)
+        return response
+
+    async with serve(handle) as server:
+        result = await ask(gateway, at(server.base_url, first_byte_timeout=QUICK.notice_after * 2))
+    assert result.text == "Hello"
+    assert "Still waiting" in result.notices[0].text
 
 
 @pytest.mark.parametrize("after", ["nothing", "headers", "text"])
@@ -421,10 +436,8 @@ async def test_no_server_at_all_says_what_to_do(gateway: Gateway, at: Settle) ->
     assert "LM Studio" in caught.value.detail
 
 
-async def test_without_redis_the_model_still_answers(
-    at: Settle, settings: Settings
-) -> None:
-    away: Redis = Redis(unix_socket_path=str(settings.home / "nothing.sock"))
+async def test_without_redis_the_model_still_answers(at: Settle, settings: Settings) -> None:
+    away = connect(f"unix://{settings.home}/nothing.sock")
     async with serve(lambda request: say(request, "Hello")) as server, opened(away, settings) as it:
         assert (await ask(it, at(server.base_url))).text == "Hello"
     await away.aclose()

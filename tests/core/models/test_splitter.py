@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -96,9 +97,15 @@ CASES: dict[str, tuple[str, Result]] = {
         ("", "", [PARIS, ("now", {})]),
     ),
     "pythonic": ('[get_weather(city="Paris"), now()]', ("", "", [PARIS, ("now", {})])),
-    "pythonic with code": ("[get_weather(city=open('x'))]", ("[get_weather(city=open('x'))]", "", [])),
+    "pythonic with code": (
+        "[get_weather(city=open('x'))]",
+        ("[get_weather(city=open('x'))]", "", []),
+    ),
     "a list is text": ("[now, later]", ("[now, later]", "", [])),
-    "a link is text": ("[get_weather](https://example.org)", ("[get_weather](https://example.org)", "", [])),
+    "a link is text": (
+        "[get_weather](https://example.org)",
+        ("[get_weather](https://example.org)", "", []),
+    ),
     "pythonic later is text": ("See [now()]", ("See [now()]", "", [])),
     "llama": (
         '<|python_tag|>{"name": "get_weather", "parameters": {"city": "Paris"}}<|eom_id|>',
@@ -177,9 +184,12 @@ def test_text_is_not_held_back_longer_than_needed() -> None:
 
 
 WORDS = st.sampled_from(
-    ["<think>", "</think>", "<tool_call>", "</tool_call>", HERMES, QWEN, "[TOOL_CALLS]", "```", "`"]
-    + ["\n", "\n\n", "Hello", " ", "<|channel|>", "<|message|>", "analysis", "[get_weather(", "~~~"]
-    + ["[now()]", "<", "[", "</thi", "[/THINK]", "<|end|>", "<|python_tag|>"]
+    [
+        *("<think>", "</think>", "</thi", "[/THINK]", "<|channel|>", "<|message|>", "<|end|>"),
+        *("<tool_call>", "</tool_call>", HERMES, QWEN, "[TOOL_CALLS]", "<|python_tag|>"),
+        *("[get_weather(", "[now()]", "analysis", "Hello", " ", "\n", "\n\n"),
+        *("```", "`", "~~~", "<", "["),
+    ]
 )
 
 
@@ -189,7 +199,7 @@ WORDS = st.sampled_from(
 def test_cuts_change_nothing(words: list[str], cuts: list[int], close_only: bool) -> None:
     text = "".join(words)
     places = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
-    pieces = [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [text[a:b] for a, b in pairwise(places)]
     whole = split([text], close_only=close_only)
     assert split(pieces, close_only=close_only) == whole
     assert split(list(text), close_only=close_only) == whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -32,27 +33,27 @@ def parse(*reads: bytes) -> list[dict[str, Any]]:
     return chunks + ([] if parser.done else parser.finish())
 
 
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (b'data: {"a":1}\n\n', [{"a": 1}]),
-        (b'data:{"a":1}\r\n\r\n', [{"a": 1}]),
-        (b'\xef\xbb\xbfdata: {"a":1}\n\n', [{"a": 1}]),
-        (b'\n\n: hello\nid: 7\nretry: 5\nevent: message\ndata: {"a":1}\n\n', [{"a": 1}]),
-        (b'data: {"a":\ndata: 1}\n\n', [{"a": 1}]),
-        (b'data: {"a":1}\ndata: {"b":2}\n\n', [{"a": 1}, {"b": 2}]),
-        (b'data: {"a":1}', [{"a": 1}]),
-        (b"data: ping\n\ndata: [PING]\n\ndata: 17\n\n", []),
-        (b'data: {"a":"\\ud83d"}\n\n', [{"a": "\ud83d"}]),
-        (b'event: error\ndata: {"error":{"message":"x"}}\n\n', [{"error": {"message": "x"}}]),
-        (b'event: error\ndata: {"message":"x"}\n\n', [{"error": {"message": "x"}}]),
-        (b"event: error\ndata: boom\n\n", [{"error": {"message": "boom"}}]),
-        (b'error: {"code":400}\n\n', [{"error": {"code": 400}}]),
-        (b' {"choices": []} ', [{"choices": []}]),
-        (b"data: [DONE]\n\n", []),
-        (b"", []),
-    ],
-)
+FORMS: list[tuple[bytes, list[dict[str, Any]]]] = [
+    (b'data: {"a":1}\n\n', [{"a": 1}]),
+    (b'data:{"a":1}\r\n\r\n', [{"a": 1}]),
+    (b'\xef\xbb\xbfdata: {"a":1}\n\n', [{"a": 1}]),
+    (b'\n\n: hello\nid: 7\nretry: 5\nevent: message\ndata: {"a":1}\n\n', [{"a": 1}]),
+    (b'data: {"a":\ndata: 1}\n\n', [{"a": 1}]),
+    (b'data: {"a":1}\ndata: {"b":2}\n\n', [{"a": 1}, {"b": 2}]),
+    (b'data: {"a":1}', [{"a": 1}]),
+    (b"data: ping\n\ndata: [PING]\n\ndata: 17\n\n", []),
+    (b'data: {"a":"\\ud83d"}\n\n', [{"a": "\ud83d"}]),
+    (b'event: error\ndata: {"error":{"message":"x"}}\n\n', [{"error": {"message": "x"}}]),
+    (b'event: error\ndata: {"message":"x"}\n\n', [{"error": {"message": "x"}}]),
+    (b"event: error\ndata: boom\n\n", [{"error": {"message": "boom"}}]),
+    (b'error: {"code":400}\n\n', [{"error": {"code": 400}}]),
+    (b' {"choices": []} ', [{"choices": []}]),
+    (b"data: [DONE]\n\n", []),
+    (b"", []),
+]
+
+
+@pytest.mark.parametrize(("data", "expected"), FORMS)
 def test_forms_of_events(data: bytes, expected: list[dict[str, Any]]) -> None:
     assert parse(data) == expected
     assert parse(*(bytes([byte]) for byte in data)) == expected
@@ -106,7 +107,7 @@ def understand(reads: list[bytes]) -> object:
 def test_cuts_change_nothing(name: str, cuts: list[int]) -> None:
     data = RECORDED[name]
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    reads = [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    reads = [data[a:b] for a, b in pairwise(places)]
     assert understand(reads) == understand([data])
 
 

@@ -206,7 +206,7 @@ class AiSidebar extends LitElement {
         <a class="ghost button" href="/settings">${icon('settings')}<span>${t('settings.title')}</span></a>
         <button type="button" class="ghost icon-button" data-action="theme" aria-label=${t('theme.toggle')} title=${t('theme.toggle')}>${icon('theme')}</button>
         <button type="button" class="ghost small-text" data-action="language" data-language=${language === 'ru' ? 'en' : 'ru'}
-          lang=${language === 'ru' ? 'en' : 'ru'} aria-label=${language === 'ru' ? 'English' : 'Русский'}>${language === 'ru' ? 'EN' : 'RU'}</button>
+          lang=${language === 'ru' ? 'en' : 'ru'} title=${language === 'ru' ? 'English' : 'Русский'}>${language === 'ru' ? 'EN' : 'RU'}</button>
       </div>`;
   }
 }

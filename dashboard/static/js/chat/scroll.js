@@ -1,6 +1,7 @@
 // Follows the end of the log while the reader is there, and lets go the moment they scroll up.
 
 const NEAR = 60;
+const SETTLING_FRAMES = 4;
 const BACK_KEYS = new Set(['ArrowUp', 'PageUp', 'Home']);
 
 export class Follower {
@@ -69,11 +70,17 @@ export class Follower {
    * @param {() => Promise<unknown>} grow
    */
   async hold(grow) {
-    const { scrollHeight, scrollTop } = this.log;
+    const edge = this.log.getBoundingClientRect().top;
+    const anchor = [...this.log.querySelectorAll('ai-message')].find(item => item.getBoundingClientRect().bottom > edge);
+    const place = anchor?.getBoundingClientRect().top ?? 0;
     this.#set(false);
     await grow();
-    this.log.scrollTop = scrollTop + this.log.scrollHeight - scrollHeight;
-    this.top = this.log.scrollTop;
+    // Messages out of sight have estimated heights, which turn into real ones over the next frames.
+    for (let frame = 0; anchor && frame < SETTLING_FRAMES; frame++) {
+      this.log.scrollTop += anchor.getBoundingClientRect().top - place;
+      this.top = this.log.scrollTop;
+      await new Promise(requestAnimationFrame);
+    }
   }
 
   /** @param {boolean} following */

@@ -94,6 +94,7 @@ export class ThreadSession extends EventTarget {
       event: event => this.#event(event),
       connected: yes => this.#connected(yes),
       refused: () => void this.#askWhy(),
+      outdated: () => void this.open(this.threadId),
     });
     this.slot.claim();
     this.stream.open();

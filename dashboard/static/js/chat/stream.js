@@ -11,8 +11,10 @@ export class ThreadStream {
   /**
    * @param {string} threadId
    * @param {string} since the last event that is already known; '' for none
-   * @param {{ event: (event: any) => void, connected: (yes: boolean) => void, refused: () => void }} on
+   * @param {{ event: (event: any) => void, connected: (yes: boolean) => void, refused: () => void,
+   *   outdated: () => void }} on
    *   refused: the server may have turned us away (a lost session, a deleted thread): ask it
+   *   outdated: the journal no longer holds what we missed: load the thread again
    */
   constructor(threadId, since, on) {
     this.threadId = threadId;
@@ -45,6 +47,10 @@ export class ThreadStream {
       this.#again();
     };
     source.addEventListener('server_shutdown', () => this.#again());
+    source.addEventListener('reset', () => {
+      this.close();
+      this.on.outdated();
+    });
     for (const type of TYPES) source.addEventListener(type, event => this.#take(event));
   }
 

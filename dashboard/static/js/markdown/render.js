@@ -33,7 +33,8 @@ function link(href, inner) {
   return `<a href="${url}" title="${url}" target="_blank" rel="noopener noreferrer">${inner}</a>`;
 }
 
-const HEADINGS = ['h3', 'h4', 'h5', 'h6', 'h6', 'h6'];
+// Below the h2 of the message. Models begin at any depth, and an outline must not skip one.
+const HEADINGS = ['h3', 'h3', 'h3', 'h4', 'h5', 'h6'];
 
 const marked = new Marked({
   gfm: true,

@@ -22,6 +22,12 @@ export function clearErrors(form) {
   for (const input of form.querySelectorAll('[aria-invalid]')) input.removeAttribute('aria-invalid');
 }
 
+/** The fields that an error is about: a list, or one at the beginning of the sentence. @param {ApiError} error */
+function fieldsOf(error) {
+  const [, field, problem] = /^\w+\.(\w+): (.+)$/s.exec(error.message) ?? [];
+  return error.errors.length || !field ? error.errors : [{ field, problem }];
+}
+
 /**
  * Show what went wrong: at the fields that the server names, else below the form's fields.
  * @param {HTMLElement} form
@@ -31,7 +37,7 @@ export function clearErrors(form) {
 export function showErrors(form, error, ids = {}) {
   if (!(error instanceof ApiError)) throw error;
   let first = '';
-  for (const { field, problem } of error.errors) {
+  for (const { field, problem } of fieldsOf(error)) {
     const name = field.split('.').at(-1) ?? '';
     const id = ids[name] ?? name;
     if (id && fieldError(form, id, problem)) first ||= id;

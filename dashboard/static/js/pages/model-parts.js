@@ -71,24 +71,28 @@ export async function findServers() {
   button.disabled = false;
 }
 
-/** @typedef {{ id?: string, name?: string, ok: boolean | null, detail?: string }} Step */
+/** @typedef {{ name: string, ok: boolean | null, detail: string }} Step */
 
-const LOOK = { true: ['ok', 'done'], false: ['bad', 'error'], null: ['unsure', 'unknown'] };
+const LOOK = { true: ['ok', 'done'], false: ['bad', 'error'], null: ['unsure', 'unknown'], no: ['no', 'info'] };
+// Nice to have: a model without it is no worse.
+const OPTIONAL = ['reasoning'];
 
 /** @param {Step} step */
-function reportStep({ id, name, ok, detail }) {
-  const key = `probe.${id ?? name}`;
-  const [look, symbol] = LOOK[/** @type {'true' | 'false' | 'null'} */ (String(ok ?? null))];
+function reportStep({ name, ok, detail }) {
+  const key = `probe.step.${name}`;
+  const result = ok === false && OPTIONAL.includes(name) ? 'no' : String(ok ?? null);
+  const [look, symbol] = LOOK[/** @type {keyof typeof LOOK} */ (result)];
   return make('li', { className: look }, icon(symbol),
-    make('span', {}, make('strong', { textContent: has(key) ? t(key) : String(name ?? id) }),
-      make('span', { textContent: detail ?? '' })),
+    make('span', {}, make('strong', { textContent: has(key) ? t(key) : name }),
+      make('span', { textContent: detail })),
     make('span', { className: 'visually-hidden', textContent: t(`probe.was.${look}`) }));
 }
 
-/** @param {{ ok: boolean, steps: Step[], detail?: string }} report */
-export function showReport({ ok, steps = [], detail }) {
+/** @param {{ steps: Step[], refused: string | null }} report refused: why it cannot be used, if so */
+export function showReport({ steps, refused }) {
+  const ok = !refused;
   byId('report').replaceChildren(
     make('p', { className: `verdict ${ok ? 'ok' : 'bad'}` }, icon(ok ? 'done' : 'error'),
-      make('span', { textContent: detail || t(ok ? 'probe.good' : 'probe.failed') })),
+      make('span', { textContent: refused || t('probe.good') })),
     make('ol', { className: 'steps' }, ...steps.map(reportStep)));
 }

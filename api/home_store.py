@@ -1,0 +1,29 @@
+"""The store of this home for one command, whether the assistant runs or not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from core.embedded import server_for
+from core.settings import Settings
+from core.store import open_store, translate
+
+
+@asynccontextmanager
+async def open_home_store(settings: Settings) -> AsyncGenerator[Redis]:
+    """A client of the store; an embedded server that does not run is started for the while.
+
+    Raises ConfigError, StoreError.
+    """
+    async with (
+        server_for(settings.home, settings.store) as url,
+        open_store(url) as store,
+    ):
+        try:
+            yield store.redis
+        except RedisError as error:
+            raise translate(error) from error

@@ -1,0 +1,138 @@
+"""Sign-in, set-up and settings."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import Watch
+from tests.browser.fake_state import World
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_sign_in(watch: Watch, world: World) -> None:
+    watch.allow("401")
+    page = await watch.open("/settings", signed_in=False)
+    await page.wait_for_url("**/login?next=%2Fsettings")
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.locator("#password-error")).to_have_text("Enter your password.")
+    await page.locator("#password").fill("wrong")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#password-error")).to_have_text("This password is wrong.")
+    await expect(page.locator("#password")).to_have_attribute("aria-invalid", "true")
+    await page.locator("#password").fill(world.password)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/settings")
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["//evil.example", "https://evil.example/", "/\\evil.example"]
+)
+async def test_sign_in_leads_to_our_pages_only(watch: Watch, world: World, elsewhere: str) -> None:
+    page = await watch.open(f"/login?next={elsewhere}", signed_in=False)
+    await page.locator("#password").fill(world.password)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"{watch.url}/")
+
+
+async def test_set_up(watch: Watch, world: World) -> None:
+    page = await watch.open("/setup#token-1", signed_in=False)
+    assert page.url.endswith("/setup")
+    await expect(page.locator("#token")).not_to_be_visible()
+    await page.locator("#password").fill("short")
+    await page.get_by_role("button", name="Set up").click()
+    await expect(page.locator("#password-error")).to_have_text(
+        "The password needs at least 8 characters."
+    )
+    await page.locator("#password").fill("long enough")
+    await page.locator("#repeat").fill("long enouhg")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#repeat-error")).to_have_text("The two passwords differ.")
+    await page.locator("#repeat").fill("long enough")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/settings?first=1")
+    assert world.password == "long enough"
+    await expect(page.locator("#welcome")).to_be_visible()
+    await expect(page.locator(".server")).to_have_count(2)
+
+
+async def test_set_up_twice_points_to_sign_in(watch: Watch, world: World) -> None:
+    watch.allow("410")
+    world.setup_token = ""
+    page = await watch.open("/setup", signed_in=False)
+    await page.locator("#token").fill("old")
+    await page.locator("#password").fill("long enough")
+    await page.locator("#repeat").fill("long enough")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#form-error")).to_contain_text("set-up is done")
+    await expect(page.locator("#done-hint a")).to_have_attribute("href", "/login")
+
+
+async def test_model_settings(watch: Watch, world: World) -> None:
+    watch.allow("422")
+    page = await watch.open("/settings")
+    form = page.locator("#model")
+    await form.locator("#base_url").fill("nonsense")
+    await form.get_by_role("button", name="Save").click()
+    await expect(form.locator("#base_url-error")).to_contain_text("this is not a URL")
+    await expect(form.locator("#base_url")).to_be_focused()
+    await form.get_by_role("button", name="Find local servers").click()
+    await form.get_by_role("button", name="Ollama").click()
+    await expect(form.locator("#base_url")).to_have_value("http://127.0.0.1:11434/v1")
+    await expect(form.locator("#name")).to_have_value("llama3.2:3b")
+    await form.locator("#api_key").fill("secret-9876")
+    await form.get_by_role("button", name="Save").click()
+    await expect(form.locator(".saved")).to_have_text("Saved. In effect now.")
+    await expect(form.locator("#api_key")).to_have_value("")
+    await expect(form.locator("#api_key")).to_have_attribute(
+        "placeholder", "Stored, ends with 9876"
+    )
+    assert world.calls[-1][2]["name"] == "llama3.2:3b"
+    await form.get_by_role("button", name="Save").click()
+    await expect(form.locator(".saved")).to_have_text("Saved. In effect now.")
+    assert world.calls[-1] == ("PUT", "/api/settings/model", {})
+
+
+async def test_connection_report(watch: Watch, world: World) -> None:
+    page = await watch.open("/settings")
+    await page.locator("#base_url").fill("http://127.0.0.1:1234/v1")
+    await page.get_by_role("button", name="Test connection").click()
+    await expect(page.locator("#report .steps li")).to_have_count(5)
+    await expect(page.locator("#report .bad")).to_contain_text("the chat template knows no tools")
+    assert world.calls == [("POST", "/api/model/test", {"base_url": "http://127.0.0.1:1234/v1"})]
+
+
+async def test_way_of_working_and_profile(watch: Watch, world: World) -> None:
+    page = await watch.open("/settings")
+    working = page.locator("#orchestrator")
+    await working.get_by_role("switch").check()
+    await working.locator("#max_iterations").fill("7")
+    await working.get_by_role("button", name="Save").click()
+    await expect(working.locator(".saved")).not_to_be_empty()
+    assert world.calls[-1][2] == {"autonomous_mode": True, "max_iterations": 7}
+    profile = page.locator("#profile")
+    await profile.locator("#profile_name").fill("Ада")
+    await profile.locator("#timezone").fill("Europe/Berlin")
+    await profile.locator("#profile_language").select_option("ru")
+    await profile.get_by_role("button", name="Save").click()
+    await expect(profile.locator(".saved")).not_to_be_empty()
+    assert world.profile == {"name": "Ада", "time_zone": "Europe/Berlin", "language": "ru"}
+
+
+async def test_theme_and_language_are_remembered(watch: Watch) -> None:
+    page = await watch.open("/settings")
+    await page.get_by_role("button", name="Light or dark").click()
+    await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    await page.get_by_role("button", name="Русский").click()
+    await expect(page.locator("h1")).to_have_text("Настройки")
+    await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    await page.goto(f"{watch.url}/")
+    await expect(page.locator("html")).to_have_attribute("lang", "ru")
+    await expect(page.get_by_placeholder("Спросите о чём угодно…")).to_be_visible()
+
+
+async def test_sign_out(watch: Watch) -> None:
+    page = await watch.open("/settings")
+    await page.get_by_role("button", name="Sign out").click()
+    await page.wait_for_url("**/login")

@@ -1,0 +1,184 @@
+"""The pages: who gets them, with which headers, and that everything they name is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import dashboard
+from dashboard.pages import mount_dashboard
+
+STATIC = Path(dashboard.__file__).parent / "static"
+TEMPLATES = Path(dashboard.__file__).parent / "templates"
+PAGES = ("/", "/t/t1", "/settings", "/login", "/setup")
+
+
+class SignedIn:
+    """Stands for the API's guard: the header ``x-user`` is the user."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            user = dict(scope["headers"]).get(b"x-user", b"").decode() or None
+            scope.setdefault("state", {})["user"] = user
+        await self.app(scope, receive, send)
+
+
+def make_app() -> FastAPI:
+    app = FastAPI()
+
+    async def data() -> dict[str, str]:
+        return {}
+
+    async def stream() -> StreamingResponse:
+        own = {"Cache-Control": "no-cache"}
+        return StreamingResponse(iter(["data: 1\n\n"]), media_type="text/event-stream", headers=own)
+
+    async def words() -> PlainTextResponse:
+        return PlainTextResponse("x")
+
+    app.get("/api/data")(data)
+    app.get("/api/stream")(stream)
+    app.get("/api/words")(words)
+    app.add_middleware(SignedIn)
+    mount_dashboard(app)
+    return app
+
+
+@pytest.fixture
+async def client() -> AsyncGenerator[httpx.AsyncClient]:
+    """A signed-in browser, more or less."""
+    transport = httpx.ASGITransport(make_app())
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://test", headers={"x-user": "owner"}
+    ) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/", "/login"),
+        ("/t/t1", "/login?next=%2Ft%2Ft1"),
+        ("/settings", "/login?next=%2Fsettings"),
+    ],
+)
+async def test_strangers_are_sent_to_sign_in(
+    client: httpx.AsyncClient, path: str, target: str
+) -> None:
+    answer = await client.get(path, headers={"x-user": ""})
+    assert answer.status_code == 303
+    assert answer.headers["location"] == target
+
+
+async def test_who_is_signed_in_needs_no_login_page(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/login")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_strict_policy_with_a_fresh_nonce(client: httpx.AsyncClient, path: str) -> None:
+    headers = {"x-user": "" if path in ("/login", "/setup") else "owner"}
+    pages = [await client.get(path, headers=headers) for _ in range(2)]
+    nonces: set[str] = set()
+    for page in pages:
+        policy = page.headers["content-security-policy"]
+        assert "unsafe" not in policy
+        assert "*" not in policy
+        for directive in ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"):
+            assert directive in policy
+        assert "require-trusted-types-for 'script'; trusted-types lit-html dompurify" in policy
+        found = re.search(r"'nonce-([^']+)'", policy)
+        assert found is not None
+        nonces.add(found[1])
+        assert set(re.findall(r'nonce="([^"]+)"', page.text)) == {found[1]}
+        assert page.headers["cache-control"] == "no-store"
+    assert len(nonces) == 2
+
+
+@pytest.mark.parametrize("path", ["/", "/api/data", "/api/words", "/static/icon.svg", "/nothing"])
+async def test_every_answer_is_hardened(client: httpx.AsyncClient, path: str) -> None:
+    headers = (await client.get(path)).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert "default-src 'none'" in headers["content-security-policy"]
+
+
+async def test_who_may_keep_what(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/api/data")).headers["cache-control"] == "no-store"
+    assert (await client.get("/api/stream")).headers["cache-control"] == "no-cache"
+    first = await client.get("/static/js/api.js")
+    assert first.headers["cache-control"] == "no-cache"
+    again = await client.get("/static/js/api.js", headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304
+
+
+async def test_theme_and_language_come_from_cookies(client: httpx.AsyncClient) -> None:
+    plain = await client.get("/settings", headers={"accept-language": "de, ru;q=0.7, en;q=0.3"})
+    assert '<html lang="ru" data-theme="system">' in plain.text
+    cookies = {"cookie": "asst_theme=dark; asst_lang=en"}
+    chosen = await client.get("/settings", headers={"accept-language": "ru", **cookies})
+    assert '<html lang="en" data-theme="dark">' in chosen.text
+    odd = await client.get("/settings", headers={"cookie": 'asst_theme="><script>; asst_lang=xx'})
+    assert '<html lang="en" data-theme="system">' in odd.text
+
+
+def urls_named() -> set[str]:
+    """All addresses below /static/ in templates, scripts and sheets, modules' imports included."""
+    found: set[str] = set()
+    for file in (*TEMPLATES.glob("*.html"), *STATIC.rglob("*.js"), *STATIC.rglob("*.webmanifest")):
+        if "vendor" in file.parts:
+            continue
+        words = file.read_text()
+        found |= {url for url in re.findall(r"/static/[\w./-]+\.\w+", words)}
+        for target in re.findall(r"""(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]""", words):
+            path = (file.parent / target).resolve().relative_to(STATIC.resolve())
+            found.add(f"/static/{path.as_posix()}")
+    return found
+
+
+async def test_everything_named_is_shipped(client: httpx.AsyncClient) -> None:
+    named = urls_named() | set(
+        re.findall(r'(?:href|src)="(/static/[^"#]+)', (await client.get("/")).text)
+    )
+    assert len(named) > 30
+    for url in sorted(named):
+        assert (await client.get(url)).status_code == 200, url
+
+
+def test_every_icon_named_is_drawn() -> None:
+    drawn = set(re.findall(r'<symbol id="(\w+)"', (STATIC / "vendor/icons.svg").read_text()))
+    own = [file for file in STATIC.rglob("*.js") if "vendor" not in file.parts]
+    texts = [file.read_text() for file in (*own, *TEMPLATES.glob("*.html"))]
+    named = {name for words in texts for name in re.findall(r"\bicon\(['\"](\w+)['\"]\)", words)}
+    assert len(named) > 15
+    assert named <= drawn
+
+
+def test_nothing_inline() -> None:
+    for file in TEMPLATES.glob("*.html"):
+        words = file.read_text()
+        assert not re.search(r"\s(on\w+|style)\s*=", words), file.name
+        assert "<style" not in words, file.name
+        for script in re.findall(r"<script[^>]*>", words):
+            assert 'type="application/json"' in script or 'nonce="{{ nonce }}"' in script, script
+
+
+def test_own_scripts_are_small_and_never_write_raw_html() -> None:
+    for file in (STATIC / "js").rglob("*.js"):
+        words = file.read_text()
+        assert len(words.splitlines()) <= 400, file.name
+        assert "unsafeHTML" not in words, file.name
+        if file.parent.name != "markdown":
+            assert "innerHTML" not in words, file.name

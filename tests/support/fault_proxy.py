@@ -1,0 +1,144 @@
+"""A proxy in front of Redis that loses, delays and cuts what passes through it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+Mode = Literal["pass", "blackhole", "reset", "drop_replies", "cut_replies", "drip"]
+"""pass · blackhole: nothing gets through, either way · reset: connections break at once ·
+drop_replies: requests arrive, replies never · cut_replies: requests arrive, and the connection breaks
+instead of the reply · drip: replies come in single bytes."""
+
+CHUNK = 64 * 1024
+
+
+@dataclass(eq=False)
+class _Link:
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    lossy: bool = False
+
+    def abort(self) -> None:
+        self.client.transport.abort()
+        self.server.transport.abort()
+
+
+class FaultProxy:
+    """``mode`` and ``latency`` (seconds a chunk) may change at any time."""
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+        self._links: set[_Link] = set()
+        self._mode: Mode = "pass"
+        self.port = 0
+        self.latency = 0.0
+        self.lost = 0
+
+    @property
+    def url(self) -> str:
+        """Redis URL of the proxy."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def mode(self) -> Mode:
+        """What happens to bytes now."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+        # TCP loses no bytes of a living connection: what lost some ends when the fault does.
+        for link in list(self._links):
+            if mode == "reset" or link.lossy:
+                link.abort()
+
+    def cut(self) -> None:
+        """Break every connection now; new ones work."""
+        for link in list(self._links):
+            link.abort()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One client."""
+        try:
+            if self._mode == "reset":
+                return
+            server_reader, server = await self._connect()
+        except OSError:
+            return
+        finally:
+            if self._mode == "reset":
+                writer.transport.abort()
+        link = _Link(writer, server)
+        self._links.add(link)
+        pumps = [
+            asyncio.create_task(self._pump(link, reader, server, replies=False)),
+            asyncio.create_task(self._pump(link, server_reader, writer, replies=True)),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            link.abort()
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            self._links.discard(link)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        parts = urlsplit(self._upstream)
+        if parts.scheme == "unix":
+            return await asyncio.open_unix_connection(parts.path)
+        return await asyncio.open_connection(parts.hostname, parts.port)
+
+    async def _pump(
+        self,
+        link: _Link,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        replies: bool,
+    ) -> None:
+        while data := await reader.read(CHUNK):
+            if self.latency:
+                await asyncio.sleep(self.latency)
+            if self._mode == "blackhole" or (replies and self._mode == "drop_replies"):
+                link.lossy = True
+                self.lost += 1
+            elif replies and self._mode == "cut_replies":
+                self.lost += 1
+                return
+            elif replies and self._mode == "drip":
+                for at in range(len(data)):
+                    writer.write(data[at : at + 1])
+                    await writer.drain()
+                    await asyncio.sleep(0)
+            else:
+                writer.write(data)
+                await writer.drain()
+
+
+@asynccontextmanager
+async def fault_proxy(upstream: str) -> AsyncGenerator[FaultProxy]:
+    """A proxy on a free port in front of a Redis URL."""
+    proxy = FaultProxy(upstream)
+    tasks: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(proxy.accept(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        server.close()
+        proxy.cut()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
