@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import orjson
 
@@ -69,6 +70,15 @@ def write_address(settings: Settings, port: int) -> None:
         "url": base_url(settings, port),
     }
     path.write_bytes(orjson.dumps(data))
+
+
+def read_address(home: Path) -> str:
+    """URL of the web server of a home, "" when none is written down."""
+    try:
+        data: Any = orjson.loads((home / ADDRESS_FILE).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return ""
+    return str(cast("dict[str, Any]", data).get("url") or "") if isinstance(data, dict) else ""
 
 
 def forget_address(home: Path) -> None:

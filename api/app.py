@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from api.announce import announce, forget_address
 from api.auth import install_auth
+from api.metrics import HttpMeter, metrics_router
 from api.openai_compat import openai_router
 from api.origins import Listening
 from api.settings import settings_router
@@ -29,6 +30,7 @@ from core.settings import ServerSettings
 from core.settings_source import Loaded
 from core.settings_watch import watch_settings
 from core.store import connect
+from core.telemetry_share import Sharing, process_name, sharing
 from dashboard.pages import mount_dashboard
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class Web:
 
 
 def create_app(
-    services: Services, hub: Hub, jobs: Jobs, listening: Listening
+    services: Services, hub: Hub, jobs: Jobs, listening: Listening, shared: Sharing
 ) -> tuple[FastAPI, Streams]:
     """All routes, the guard in front of them, the security headers around them."""
     app = FastAPI(
@@ -63,8 +65,10 @@ def create_app(
     app.include_router(sse_router(streams))
     app.include_router(settings_router(services))
     app.include_router(system_router(services))
+    app.include_router(metrics_router(services.store, shared))
     app.include_router(openai_router(services, streams))
     mount_dashboard(app)
+    app.add_middleware(HttpMeter)  # last: around all others
     return app, streams
 
 
@@ -77,7 +81,9 @@ async def open_web(loaded: Loaded, url: str, listening: Listening) -> AsyncGener
         blocking = connect(url, blocking=True)
         stack.push_async_callback(blocking.aclose)
         hub = Hub(blocking)
-        app, streams = create_app(services, hub, jobs, listening)
+        name = process_name()
+        shared = await stack.enter_async_context(sharing(services.store, "api", name))
+        app, streams = create_app(services, hub, jobs, listening, shared)
         await stack.enter_async_context(streams.revocations.running())
         for task in (hub.run(), watch_settings(services.settings, blocking)):
             _background(stack, asyncio.create_task(task))

@@ -14,13 +14,12 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import aiohttp
-import orjson
 from redis.exceptions import RedisError
 
-from api.announce import ADDRESS_FILE
+from api.announce import read_address
 from api.api_keys import create_key, revoke_key
 from api.chat_client import LOST, RESET, START, ChatClient, Received
 from api.chat_screen import JsonScreen, Screen, TextScreen
@@ -118,7 +117,7 @@ async def _open(
     home, url = find_assistant(loaded, args.url)
     key = args.key
     if key is None:
-        if args.url is not None and args.url.rstrip("/") != _address(loaded.settings.home):
+        if args.url is not None and args.url.rstrip("/") != read_address(loaded.settings.home):
             raise ConfigError("give --key too: a key of this home is not sent to another address")
         key = await stack.enter_async_context(own_key(loaded, home))
     session = await stack.enter_async_context(
@@ -138,22 +137,13 @@ def find_assistant(loaded: Loaded, url: str | None) -> tuple[Path, str]:
     if url is not None:
         return home, url
     for candidate in (home, home / "demo"):
-        if found := _address(candidate):
+        if found := read_address(candidate):
             return candidate, found
     raise AssistantError(
         f"no assistant runs on {home}; start it with `assistant up` (or `assistant demo`), "
         "or name another with --url and --key",
         code="not_running",
     )
-
-
-def _address(home: Path) -> str:
-    """What the web server of a home wrote down; "" when none runs."""
-    try:
-        data: Any = orjson.loads((home / ADDRESS_FILE).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return ""
-    return str(cast("dict[str, Any]", data).get("url") or "") if isinstance(data, dict) else ""
 
 
 @asynccontextmanager

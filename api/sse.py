@@ -29,6 +29,7 @@ from core.journal import (
     last_id,
 )
 from core.services import Services
+from core.telemetry import STREAM_READERS
 
 PING = 10
 """Seconds between comments on a silent stream; proxies cut silent connections after 60."""
@@ -58,11 +59,13 @@ class Streams:
     ) -> AsyncGenerator[Subscription]:
         """A subscription that ends with the reader's credential."""
         with self.revocations.watch(user.credential) as ended:
+            scope = STREAM_READERS.labels("thread" if thread_id else "user")
             async with self.hub.subscribe(user.user_id, thread_id) as subscription:
                 task = asyncio.create_task(ended.wait())
                 task.add_done_callback(lambda _: subscription.close())
                 try:
-                    yield subscription
+                    with scope.track_inprogress():
+                        yield subscription
                 finally:
                     task.cancel()
 

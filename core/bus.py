@@ -22,6 +22,8 @@ KEEP_IDS_MS = 25 * 3600 * 1000
 
 MAX_ID_LENGTH = 128
 MAX_BELL = 10_000
+BELL_SEPARATOR = "\x1f"
+"""Between thread and user in a ring of the doorbell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ class Bus:
         async with self._store.redis.pipeline(transaction=False) as pipe:
             pipe.hset(keys.pending(), thread_id, inbound.id)
             pipe.evalsha(self._store.digest("submit"), len(names), *names, *args)
-            pipe.lpush(keys.doorbell(), thread_id)
+            pipe.lpush(keys.doorbell(), f"{thread_id}{BELL_SEPARATOR}{inbound.user_id}")
             pipe.ltrim(keys.doorbell(), 0, MAX_BELL - 1)
             pipe.zadd(keys.user_threads(inbound.user_id), {thread_id: args[5]}, xx=True)
             results = await pipe.execute()

@@ -1,8 +1,10 @@
-"""A worker: takes conversations, runs one turn at a time in each, renews its leases, drains.
+"""A worker: takes conversations, runs one turn at a time in each, drains.
 
 Waking is a doorbell (a Redis list that workers block on) with a sweeper as backstop: a lost ring
-costs
-a second, never a message. What must not be lost is in the inbox and the lease of the thread.
+costs a second, never a message. What must not be lost is in the inbox and the lease of the thread.
+
+One user may hold ``engine.per_user`` places of a worker: whoever sends a hundred messages at once
+waits for the rest, and others do not wait behind them.
 """
 
 from __future__ import annotations
@@ -13,22 +15,22 @@ import os
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core import keys
-from core.bus import new_id
+from core.bus import BELL_SEPARATOR, new_id
 from core.errors import Fenced, StoreError
-from core.events import Event, TurnFailed, TurnFinished
 from core.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings import EngineSettings
 from core.store import Store
-from core.turn_journal import OUTAGE_LIMIT, RETRY_PAUSE, TurnJournal
+from core.turns import GiveUp, Handler, Turns
 
 log = logging.getLogger(__name__)
 
@@ -37,58 +39,14 @@ BLOCK = 5
 SIGN_OF_LIFE = 5.0
 WORKER_TTL = 15
 STALE_AFTER = 5.0
-LONGEST_RENEWAL = 0.6
-"""Seconds between renewals: a turn hears by them of a cancellation whose announcement was lost, and
-that may take a second, one and a half of these pauses included."""
-
-Reason = Literal["user", "lost", "drain"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a turn ended: its last events and what the transcript keeps."""
-
-    events: Sequence[Event]
-    records: Sequence[bytes] = ()
 
 
 @dataclass(eq=False)
-class TurnControl:
-    """How a running turn is stopped from outside."""
+class Places:
+    """One user's places in this worker, and how many conversations hold or want one."""
 
-    reason: Reason | None = None
-    _task: asyncio.Task[Any] | None = field(default=None, repr=False)
-
-    def watch(self, task: asyncio.Task[Any]) -> None:
-        """Name the task that a stop cancels; at once if the stop came before."""
-        self._task = task
-        if self.reason is not None:
-            task.cancel(self.reason)
-
-    def stop(self, reason: Reason) -> None:
-        """Cancel the turn. The first reason stays, but for losing the lease, which beats all."""
-        if self.reason is None or reason == "lost":
-            self.reason = reason
-        if self._task is not None:
-            self._task.cancel(reason)
-
-
-class HandOver(Exception):
-    """The turn stops in the middle and another worker shall go on with it."""
-
-
-Handler = Callable[[Turn, TurnControl, TurnJournal], Awaitable[Ending]]
-"""Runs a turn to its end. Raises HandOver or Fenced when it was stopped for that."""
-
-GiveUp = Callable[[Turn, str, str], Ending]
-"""Ending for a turn that is not run (again): turn, code, detail."""
-
-
-@dataclass(eq=False)
-class _Running:
-    turn: Turn
-    control: TurnControl
-    since: float
+    free: asyncio.Semaphore
+    wanted: int = 0
 
 
 class Worker:
@@ -101,17 +59,14 @@ class Worker:
         self._store = store
         self._blocking = blocking
         self._live = live
-        self._handler = handler
-        self._give_up = give_up
         self._mailbox = Mailbox(store, self.name)
-        self._running: dict[str, _Running] = {}
+        self._turns = Turns(self._mailbox, live, handler, give_up)
         self._active: dict[str, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stale: dict[tuple[str, bytes], float] = {}
         self._draining = asyncio.Event()
-        self._handing_over = False
         self._slots = asyncio.Semaphore(self._engine.concurrency)
-        self._turns = 0
+        self._places: dict[str, Places] = {}
 
     @property
     def _engine(self) -> EngineSettings:
@@ -124,7 +79,7 @@ class Worker:
             for loop in (
                 self._answer_bell,
                 self._sweep,
-                self._renew,
+                self._turns.renew,
                 self._hear_cancels,
                 self._live_sign,
             )
@@ -140,14 +95,13 @@ class Worker:
 
     def drain(self) -> None:
         """Take no more turns; finish the running ones within drain_seconds or hand them over."""
+        self._turns.draining = True
         self._draining.set()
 
     async def _finish_turns(self) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._engine.drain_seconds)
-        self._handing_over = True
-        for running in list(self._running.values()):
-            running.control.stop("drain")
+        self._turns.hand_over()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
 
@@ -183,7 +137,8 @@ class Worker:
         )
         if reply is None:
             return
-        self._visit(reply[1].decode())
+        thread_id, _, user_id = reply[1].decode().partition(BELL_SEPARATOR)
+        self._visit(thread_id, user_id)
 
     async def _sweep(self) -> None:
         """Visit threads that have work and nobody who does it; forget those that have none."""
@@ -199,9 +154,9 @@ class Worker:
             return
         states = await self._states([tid for tid, _ in waiting])
         stale: dict[tuple[str, bytes], float] = {}
-        for (thread_id, last), (leased, length) in zip(waiting, states, strict=True):
+        for (thread_id, last), (leased, length, user) in zip(waiting, states, strict=True):
             if length and not leased and not self._slots.locked():
-                self._visit(thread_id)
+                self._visit(thread_id, (user or b"").decode())
             elif not length:
                 since = stale[thread_id, last] = self._stale.get(
                     (thread_id, last), time.monotonic()
@@ -210,30 +165,46 @@ class Worker:
                     await self._store.script("settle", (keys.pending(),), (thread_id, last))
         self._stale = stale
 
-    async def _states(self, thread_ids: list[str]) -> list[tuple[int, int]]:
-        async def send() -> list[int]:
+    async def _states(self, thread_ids: list[str]) -> list[tuple[int, int, bytes | None]]:
+        """Of each thread: whether it is leased, how many messages wait, whose it is."""
+
+        async def send() -> list[Any]:
             async with self._store.redis.pipeline(transaction=False) as pipe:
                 for thread_id in thread_ids:
                     pipe.exists(keys.lease(thread_id))
                     pipe.xlen(keys.inbox(thread_id))
+                    pipe.hget(keys.meta(thread_id), "user")
                 return await pipe.execute()
 
         flat = await self._store.retry(send)
-        return list(zip(flat[::2], flat[1::2], strict=True))
+        return list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
 
-    def _visit(self, thread_id: str) -> None:
+    def _visit(self, thread_id: str, user_id: str) -> None:
         """See to a thread, or note that its visitor shall look once more before leaving."""
         if thread_id in self._active:
             self._active[thread_id] = True
             return
         self._active[thread_id] = False
-        task = asyncio.create_task(self._converse(thread_id), name=f"thread {thread_id}")
+        task = asyncio.create_task(self._converse(thread_id, user_id), name=f"thread {thread_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _converse(self, thread_id: str) -> None:
+    @asynccontextmanager
+    async def _place(self, user_id: str) -> AsyncGenerator[None]:
+        """A place for one conversation: first among the user's, then among all."""
+        places = self._places.setdefault(user_id, Places(asyncio.Semaphore(self._engine.per_user)))
+        places.wanted += 1
+        try:
+            async with places.free, self._slots:
+                yield
+        finally:
+            places.wanted -= 1
+            if places.wanted == 0:
+                del self._places[user_id]
+
+    async def _converse(self, thread_id: str, user_id: str) -> None:
         """Run turns of the thread until its inbox is empty or somebody else has it."""
-        async with self._slots:
+        async with self._place(user_id):
             try:
                 # Looked at first too: a conversation may have waited for its slot until the drain.
                 while not self._draining.is_set():
@@ -245,9 +216,7 @@ class Worker:
                 log.info("thread %s: %s", thread_id, error)
             except StoreError as error:
                 log.warning("thread %s: %s; the sweeper comes back to it", thread_id, error)
-            except (
-                Exception
-            ):  # the boundary of a conversation: log and leave the message to the sweeper
+            except Exception:  # boundary of a conversation: the message stays for the sweeper
                 log.exception("thread %s: unexpected error", thread_id)
             finally:
                 del self._active[thread_id]
@@ -255,85 +224,11 @@ class Worker:
     async def _drain_inbox(self, thread_id: str) -> None:
         outcome = await self._mailbox.claim(thread_id, self._engine)
         while isinstance(outcome, Turn):
-            outcome = await self._take(outcome)
+            outcome = await self._turns.take(outcome)
         if isinstance(outcome, Busy):
             log.debug("thread %s is busy for %d ms", thread_id, outcome.milliseconds)
 
-    # ---- one turn
-
-    async def _take(self, turn: Turn) -> Turn | Busy | None:
-        self._turns += 1
-        if turn.cancelled:
-            ending = self._give_up(turn, "cancelled", "stopped before it began")
-        elif turn.crashes > self._engine.max_attempts:
-            why = f"this message stopped its worker {self._engine.max_attempts} times"
-            await self._mailbox.bury(turn, why)
-            ending = self._give_up(turn, "gave_up", f"{why}; it is not tried again by itself")
-        else:
-            run = await self._run(turn)
-            if run is None:
-                return None
-            ending = run
-        return await self._end(turn, ending)
-
-    async def _run(self, turn: Turn) -> Ending | None:
-        """The ending, or None when the turn was handed over or lost."""
-        control = TurnControl()
-        writer = TurnJournal(self._mailbox, turn, self._engine)
-        self._running[turn.run_id] = _Running(turn, control, time.monotonic())
-        if self._handing_over:
-            control.stop("drain")
-        try:
-            ending = await self._handler(turn, control, writer)
-            await writer.settle()
-            return Ending([*writer.take_rest(), *ending.events], ending.records)
-        except HandOver:
-            await writer.close()
-            await self._mailbox.release(turn)
-            log.info("run %s handed over", turn.run_id)
-            return None
-        except Fenced:
-            log.info("run %s was taken over by another worker", turn.run_id)
-            return None
-        finally:
-            await writer.close()
-            self._running.pop(turn.run_id, None)
-
-    async def _end(self, turn: Turn, ending: Ending) -> Turn | Busy | None:
-        """Write the end, through an outage of Redis if need be."""
-        limit = time.monotonic() + OUTAGE_LIMIT
-        while True:
-            try:
-                return await self._mailbox.done(
-                    turn,
-                    events=ending.events,
-                    records=ending.records,
-                    settings=self._engine,
-                    take_next=not self._draining.is_set(),
-                )
-            except Fenced:
-                return None
-            except StoreError as error:
-                if time.monotonic() > limit:
-                    raise
-                log.warning("run %s: end not written yet: %s", turn.run_id, error)
-                await asyncio.sleep(RETRY_PAUSE)
-
     # ---- while turns run
-
-    async def _renew(self) -> None:
-        """Renew the leases of turns that outlive a quarter of one; hear what pub/sub may have
-        lost."""
-        pause = min(self._engine.lease_ms / 5000, LONGEST_RENEWAL)
-        await asyncio.sleep(pause)
-        now = time.monotonic()
-        old = [r for r in self._running.values() if now - r.since > pause / 2]
-        for running in old:
-            ours, stop = await self._mailbox.renew(running.turn, self._engine)
-            if not ours:
-                running.control.stop("lost")
-            elif stop:
-                running.control.stop("user")
 
     async def _hear_cancels(self) -> None:
         pubsub = self._blocking.pubsub(ignore_subscribe_messages=True)
@@ -346,12 +241,17 @@ class Worker:
                     continue
                 if message["channel"] == keys.settings_changed().encode():
                     await self._live.refresh()
-                elif running := self._running.get(message["data"].decode()):
-                    running.control.stop("user")
+                else:
+                    self._turns.stop(message["data"].decode(), "user")
 
     async def _live_sign(self) -> None:
         now = int(time.time() * 1000)
-        about = {"running": len(self._running), "turns": self._turns, "pid": os.getpid(), "at": now}
+        about = {
+            "running": len(self._turns.running),
+            "turns": self._turns.count,
+            "pid": os.getpid(),
+            "at": now,
+        }
         async with self._store.redis.pipeline(transaction=False) as pipe:
             pipe.hset(keys.worker(self.name), mapping=cast("dict[Any, Any]", about))
             pipe.expire(keys.worker(self.name), WORKER_TTL)
@@ -359,10 +259,3 @@ class Worker:
             pipe.zremrangebyscore(keys.workers(), "-inf", now - WORKER_TTL * 1000)
             await pipe.execute()
         await asyncio.sleep(SIGN_OF_LIFE)
-
-
-def plain_ending(code: str, detail: str, *, retryable: bool = True) -> tuple[Event, ...]:
-    """Last events of a turn that was not run to its end."""
-    if code == "cancelled":
-        return (TurnFinished("cancelled"),)
-    return (TurnFailed(code, detail, retryable), TurnFinished("failed"))

@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 from core import keys
 from core.errors import Invalid, StoreUnavailable
 from core.store import Store
+from core.telemetry import SLOW_READERS
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ class Subscription:
     thread_id: str | None
     queue: asyncio.Queue[list[Entry] | None] = field(default_factory=asyncio.Queue)
     waiting: int = 0
+    open: bool = False
     dropped: bool = False
     closed: bool = False
 
@@ -146,6 +148,7 @@ class Subscription:
             return
         if self.waiting + len(entries) > MAX_WAITING:
             self.dropped = True
+            SLOW_READERS.inc()
             self.queue.put_nowait([])
             return
         self.waiting += len(entries)
@@ -193,6 +196,7 @@ class Hub:
         readers.add(subscription)
         try:
             await self._listen(channel)
+            subscription.open = True
             yield subscription
         finally:
             readers.discard(subscription)
@@ -259,7 +263,8 @@ class Hub:
         """Whoever read on before must look for what was published while we did not hear."""
         self._confirmed.setdefault(channel, asyncio.Event()).set()
         for reader in self._readers.get(channel, ()):
-            reader.queue.put_nowait(None)
+            if reader.open:
+                reader.queue.put_nowait(None)
 
     def _spread(self, channel: str, data: bytes) -> None:
         readers = self._readers.get(channel)

@@ -234,6 +234,18 @@ def workers() -> str:
     return f"{PREFIX}:workers"
 
 
+def telemetry(process: str) -> str:
+    """Hash: role and packed metrics of one process. Owner: core.telemetry_share · 10 minutes,
+    renewed."""
+    return f"{PREFIX}:metrics:{process}"
+
+
+def telemetry_processes() -> str:
+    """Sorted set of the processes that left metrics. Owner: core.telemetry_share · 10 minutes,
+    renewed."""
+    return f"{PREFIX}:metrics"
+
+
 def graph_drawing() -> str:
     """JSON drawing of the graph, written by a starting worker. Owner: graph.build · the
     installation."""

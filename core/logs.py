@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +26,31 @@ PATTERN = re.compile(
 )
 SHORTEST = 6
 """Known values shorter than this are not searched for: they would match ordinary words."""
+
+
+TURN: ContextVar[tuple[str, str] | None] = ContextVar("turn", default=None)
+"""Thread and run that the code at hand works for; tasks and threads that it starts inherit it."""
+
+
+@contextmanager
+def log_context(thread_id: str, run_id: str) -> Generator[None]:
+    """Name the turn in every log line of the block, whoever writes it."""
+    token = TURN.set((thread_id, run_id))
+    try:
+        yield
+    finally:
+        TURN.reset(token)
+
+
+class TurnFilter(logging.Filter):
+    """Gives each record the turn that it belongs to; lets all of them pass."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Set ``thread_id`` and ``run_id``, and ``turn`` for the text form; "" outside of turns."""
+        record.thread_id, record.run_id = TURN.get() or ("", "")
+        named = f" [thread_id={record.thread_id} run_id={record.run_id}]"
+        record.turn = named if record.run_id else ""
+        return True
 
 
 class Redactor:
@@ -47,10 +74,12 @@ def _replace(match: re.Match[str]) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """``time level logger: message``; redacted when arguments and traceback are in place."""
+    """``time level logger [turn]: message``; redacted when arguments and traceback are in place."""
 
     def __init__(self, redact: Redactor) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        super().__init__(
+            "%(asctime)s %(levelname)-7s %(name)s%(turn)s: %(message)s", defaults={"turn": ""}
+        )
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
@@ -73,6 +102,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if run_id := getattr(record, "run_id", ""):
+            line |= {"thread_id": getattr(record, "thread_id", ""), "run_id": run_id}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return self._redact(orjson.dumps(line, default=str).decode())
@@ -92,6 +123,7 @@ def set_up_logging(settings: LogSettings, known: Iterable[str] = ()) -> None:
     handler = logging.StreamHandler(sys.stderr)
     redact = Redactor(known)
     handler.setFormatter(JsonFormatter(redact) if settings.json_lines else TextFormatter(redact))
+    handler.addFilter(TurnFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from core import keys
-from core.bus import new_id
+from core.bus import BELL_SEPARATOR, new_id
 from core.events import Event, Inbound, payload
 from core.settings import EngineSettings
 from core.store import Arg, Store
@@ -158,7 +158,8 @@ class Mailbox:
         thread_id = turn.thread_id
         names = (keys.lease(thread_id), keys.control(thread_id))
         await self._store.script("release", names, (turn.epoch, turn.entry))
-        await self._store.retry(lambda: self._store.redis.lpush(keys.doorbell(), thread_id))
+        ring = f"{thread_id}{BELL_SEPARATOR}{turn.message.user_id}"
+        await self._store.retry(lambda: self._store.redis.lpush(keys.doorbell(), ring))
 
     async def bury(self, turn: Turn, why: str) -> None:
         """Keep a message that is given up on, for `doctor` and the administrator."""

@@ -21,7 +21,9 @@ def http_url(value: str) -> str:
         parts = urlsplit(value)
         _ = parts.port
     except ValueError as error:
-        raise ValueError(f"{value!r} is not a URL ({error}); write it like http://127.0.0.1:1234/v1") from error
+        raise ValueError(
+            f"{value!r} is not a URL ({error}); write it like http://127.0.0.1:1234/v1"
+        ) from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{value!r} is not a URL; write it like http://127.0.0.1:1234/v1")
     if parts.username or parts.password:
@@ -32,7 +34,9 @@ def http_url(value: str) -> str:
 def redis_url(value: str) -> str:
     """Check a Redis URL; "" means the embedded server. Raises ValueError."""
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError(f"{value!r} is no Redis URL; write redis://host:6379/0, rediss://… or unix:///path")
+        raise ValueError(
+            f"{value!r} is no Redis URL; write redis://host:6379/0, rediss://… or unix:///path"
+        )
     return value
 
 
@@ -49,97 +53,214 @@ class Group(BaseModel):
 class ModelSettings(Group):
     """The local model: any server that speaks the OpenAI protocol."""
 
-    base_url: HttpUrl = Field(default="", description="Base URL with /v1. Empty: look for LM Studio, Ollama, llama.cpp and vLLM on their usual local ports.")
-    api_key: SecretStr = Field(default=SecretStr(""), description="Sent as Bearer token; local servers rarely need one.")
-    name: str = Field(default="", max_length=300, description="Model id. Empty: the first chat model that the server lists.")
-    temperature: float | None = Field(default=None, ge=0, le=2, description="Sampling temperature. Empty: the server's default.")
-    max_tokens: int | None = Field(default=None, ge=16, description="Longest answer in tokens. Empty: the server's default.")
-    context_window: int = Field(default=0, ge=0, description="Context size in tokens. 0: ask the server, else 8192.")
-    first_byte_timeout: float = Field(default=300, gt=0, le=3600, description="Seconds to wait for the first byte of an answer.")
-    idle_timeout: float = Field(default=90, gt=0, le=3600, description="Seconds of silence within an answer before it counts as stalled.")
-    loading_timeout: float = Field(default=300, ge=0, le=3600, description="Seconds to wait for a server that says it is loading its model.")
+    base_url: HttpUrl = Field(
+        default="",
+        description="Base URL with /v1. Empty: look for LM Studio, Ollama, llama.cpp and vLLM on their usual local ports.",
+    )
+    api_key: SecretStr = Field(
+        default=SecretStr(""), description="Sent as Bearer token; local servers rarely need one."
+    )
+    name: str = Field(
+        default="",
+        max_length=300,
+        description="Model id. Empty: the first chat model that the server lists.",
+    )
+    temperature: float | None = Field(
+        default=None, ge=0, le=2, description="Sampling temperature. Empty: the server's default."
+    )
+    max_tokens: int | None = Field(
+        default=None, ge=16, description="Longest answer in tokens. Empty: the server's default."
+    )
+    context_window: int = Field(
+        default=0, ge=0, description="Context size in tokens. 0: ask the server, else 8192."
+    )
+    first_byte_timeout: float = Field(
+        default=300, gt=0, le=3600, description="Seconds to wait for the first byte of an answer."
+    )
+    idle_timeout: float = Field(
+        default=90,
+        gt=0,
+        le=3600,
+        description="Seconds of silence within an answer before it counts as stalled.",
+    )
+    loading_timeout: float = Field(
+        default=300,
+        ge=0,
+        le=3600,
+        description="Seconds to wait for a server that says it is loading its model.",
+    )
 
 
 class CloudSettings(Group):
     """The cloud fallback; off unless switched on."""
 
-    enabled: bool = Field(default=False, description="Use the cloud when the local model fails before its first token.")
-    base_url: HttpUrl = Field(default="https://api.openai.com/v1", description="Base URL of the cloud API.")
-    api_key: SecretStr = Field(default=SecretStr(""), description="Key of the cloud API. Empty: OPENAI_API_KEY.")
+    enabled: bool = Field(
+        default=False,
+        description="Use the cloud when the local model fails before its first token.",
+    )
+    base_url: HttpUrl = Field(
+        default="https://api.openai.com/v1", description="Base URL of the cloud API."
+    )
+    api_key: SecretStr = Field(
+        default=SecretStr(""), description="Key of the cloud API. Empty: OPENAI_API_KEY."
+    )
     model: str = Field(default="gpt-4o-mini", max_length=300, description="Model id in the cloud.")
-    daily_tokens: int = Field(default=200_000, ge=0, description="Most tokens a day that go to the cloud. 0: none at all.")
+    daily_tokens: int = Field(
+        default=200_000, ge=0, description="Most tokens a day that go to the cloud. 0: none at all."
+    )
 
 
 class OrchestratorSettings(Group):
     """How a turn runs."""
 
-    autonomous_mode: bool = Field(default=False, description="Work in several rounds and grade the answer, instead of one round.")
-    max_iterations: int = Field(default=5, ge=1, le=50, description="Most rounds of a turn in autonomous mode.")
-    quality_threshold: float = Field(default=0.8, ge=0, le=1, description="Grade from which an answer is good enough.")
-    tool_timeout: float = Field(default=120, gt=0, le=3600, description="Seconds that one tool call may take.")
-    turn_timeout: float = Field(default=1800, gt=0, description="Seconds that one turn may take altogether.")
-    checkpoints_kept: int = Field(default=10, ge=1, le=1000, description="Checkpoints kept of each conversation.")
+    autonomous_mode: bool = Field(
+        default=False,
+        description="Work in several rounds and grade the answer, instead of one round.",
+    )
+    max_iterations: int = Field(
+        default=5, ge=1, le=50, description="Most rounds of a turn in autonomous mode."
+    )
+    quality_threshold: float = Field(
+        default=0.8, ge=0, le=1, description="Grade from which an answer is good enough."
+    )
+    tool_timeout: float = Field(
+        default=120, gt=0, le=3600, description="Seconds that one tool call may take."
+    )
+    turn_timeout: float = Field(
+        default=1800, gt=0, description="Seconds that one turn may take altogether."
+    )
+    checkpoints_kept: int = Field(
+        default=10, ge=1, le=1000, description="Checkpoints kept of each conversation."
+    )
 
 
 class MemorySettings(Group):
     """What the assistant keeps of a conversation and of its user."""
 
-    short_term_window: int = Field(default=20, ge=2, le=500, description="Messages that the model sees word for word; older ones are summarised.")
-    vector_persist_dir: str = Field(default="", description="Folder of vector indexes. Empty: inside the data folder.")
+    short_term_window: int = Field(
+        default=20,
+        ge=2,
+        le=500,
+        description="Messages that the model sees word for word; older ones are summarised.",
+    )
+    vector_persist_dir: str = Field(
+        default="", description="Folder of vector indexes. Empty: inside the data folder."
+    )
     vector_short_max: int = Field(default=100, ge=1, description="Most entries of short memory.")
     vector_medium_max: int = Field(default=500, ge=1, description="Most entries of medium memory.")
     vector_model_name: str = Field(default="all-MiniLM-L6-v2", description="Embedding model.")
-    vector_model_path: str = Field(default="", description="Folder with the embedding model. Empty: the bundled one.")
+    vector_model_path: str = Field(
+        default="", description="Folder with the embedding model. Empty: the bundled one."
+    )
 
 
 class TelegramSettings(Group):
     """The Telegram channel."""
 
-    bot_token: SecretStr = Field(default=SecretStr(""), description="Token of the bot, from @BotFather.")
+    bot_token: SecretStr = Field(
+        default=SecretStr(""), description="Token of the bot, from @BotFather."
+    )
 
 
 class SecuritySettings(Group):
     """Who may talk to the web server."""
 
-    allowed_hosts: tuple[str, ...] = Field(default=(), description="More host names (host or host:port) under which the page is reached.")
-    login_per_minute: int = Field(default=5, ge=1, le=1000, description="Sign-in attempts a minute from one address.")
-    session_days: int = Field(default=30, ge=1, le=365, description="Days that a browser stays signed in.")
-    cors_origins: tuple[str, ...] = Field(default=(), description="Web origins that may call /v1 from a browser.")
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="More host names (host or host:port) under which the page is reached.",
+    )
+    login_per_minute: int = Field(
+        default=5, ge=1, le=1000, description="Sign-in attempts a minute from one address."
+    )
+    session_days: int = Field(
+        default=30, ge=1, le=365, description="Days that a browser stays signed in."
+    )
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description="Web origins that may call /v1 from a browser."
+    )
 
 
 class ServerSettings(Group):
     """Where the web server listens."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(
+        default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
 
 
 class StoreSettings(Group):
     """Where all state lives."""
 
-    redis_url: RedisUrl = Field(default="", description="Redis or Valkey. Empty: the embedded server in the data folder.")
-    fsync: Literal["everysec", "always"] = Field(default="everysec", description="When the embedded server flushes to disk.")
-    max_memory_mb: int = Field(default=0, ge=0, description="Memory limit of the embedded server; 0: none.")
-    checkpointer: Literal["core", "redis-stack"] = Field(default="core", description="Checkpoints on core commands, or langgraph-checkpoint-redis (Redis 8).")
+    redis_url: RedisUrl = Field(
+        default="", description="Redis or Valkey. Empty: the embedded server in the data folder."
+    )
+    fsync: Literal["everysec", "always"] = Field(
+        default="everysec", description="When the embedded server flushes to disk."
+    )
+    max_memory_mb: int = Field(
+        default=0, ge=0, description="Memory limit of the embedded server; 0: none."
+    )
+    checkpointer: Literal["core", "redis-stack"] = Field(
+        default="core",
+        description="Checkpoints on core commands, or langgraph-checkpoint-redis (Redis 8).",
+    )
 
 
 class EngineSettings(Group):
     """How workers share the conversations."""
 
-    concurrency: int = Field(default=64, ge=1, le=10_000, description="Turns that one worker runs at once.")
-    max_inbox: int = Field(default=20, ge=1, le=10_000, description="Messages that may wait in one conversation.")
-    max_attempts: int = Field(default=4, ge=1, le=100, description="Times a message may crash its worker before it is given up.")
-    lease_ms: int = Field(default=3000, ge=500, le=60_000, description="Milliseconds after which a silent worker loses its conversation.")
-    drain_seconds: float = Field(default=10, ge=0, le=600, description="Seconds that a stopping worker gives its turns before it hands them over.")
-    journal_length: int = Field(default=5000, ge=100, description="Events kept of each conversation for clients that reconnect.")
-    ephemeral_ttl: int = Field(default=3600, ge=60, description="Seconds that a conversation of a stateless client is kept.")
-    max_message_bytes: int = Field(default=256 * 1024, ge=1024, description="Longest message in bytes of UTF-8.")
+    concurrency: int = Field(
+        default=64, ge=1, le=10_000, description="Turns that one worker runs at once."
+    )
+    per_user: int = Field(
+        default=32,
+        ge=1,
+        le=10_000,
+        description="Turns that one worker runs at once for one user; others do not wait behind them.",
+    )
+    max_inbox: int = Field(
+        default=20, ge=1, le=10_000, description="Messages that may wait in one conversation."
+    )
+    max_attempts: int = Field(
+        default=4,
+        ge=1,
+        le=100,
+        description="Times a message may crash its worker before it is given up.",
+    )
+    lease_ms: int = Field(
+        default=3000,
+        ge=500,
+        le=60_000,
+        description="Milliseconds after which a silent worker loses its conversation.",
+    )
+    drain_seconds: float = Field(
+        default=10,
+        ge=0,
+        le=600,
+        description="Seconds that a stopping worker gives its turns before it hands them over.",
+    )
+    journal_length: int = Field(
+        default=5000,
+        ge=100,
+        description="Events kept of each conversation for clients that reconnect.",
+    )
+    ephemeral_ttl: int = Field(
+        default=3600,
+        ge=60,
+        description="Seconds that a conversation of a stateless client is kept.",
+    )
+    max_message_bytes: int = Field(
+        default=256 * 1024, ge=1024, description="Longest message in bytes of UTF-8."
+    )
 
 
 class LogSettings(Group):
     """What is logged."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level that is logged.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged."
+    )
     json_lines: bool = Field(default=False, description="One JSON object a line instead of text.")
 
 

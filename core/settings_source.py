@@ -42,6 +42,8 @@ CONFIG_VARIABLE = "ASSISTANT_CONFIG"
 LIFELINE_VARIABLE = "ASSISTANT_LIFELINE"
 """Set by `up` for its children: number of a pipe that ends with the supervisor."""
 
+TRACE_TARGETS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
 NOT_SETTINGS = (HOME_VARIABLE, ENV_FILE_VARIABLE, CONFIG_VARIABLE, LIFELINE_VARIABLE)
 
 
@@ -266,3 +268,11 @@ def set_strict_msgpack() -> None:
     """Limit the types that a stored checkpoint may name; LangGraph reads this when a graph is
     compiled."""
     os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+
+
+def traces_wanted() -> bool:
+    """Whether OpenTelemetry's own variables say where to send traces; its exporter reads the
+    rest."""
+    off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    none = os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
+    return not off and not none and any(os.environ.get(name) for name in TRACE_TARGETS)

@@ -36,6 +36,7 @@ from redis.exceptions import (
 
 from core import keys
 from core.errors import ConfigError, Fenced, StoreError, StoreFull, StoreTooOld, StoreUnavailable
+from core.telemetry import REDIS_RETRIES
 
 T = TypeVar("T")
 Arg = str | bytes | int | float
@@ -118,6 +119,7 @@ class Store:
             ) as error:
                 if isinstance(error, AuthenticationError) or loop.time() + pause >= end:
                     raise translate(error) from error
+                REDIS_RETRIES.labels(type(error).__name__).inc()
             except RedisError as error:
                 raise translate(error) from error
             await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - jitter

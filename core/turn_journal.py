@@ -9,6 +9,7 @@ from core.errors import Fenced, StoreError
 from core.events import Event, ReasoningDelta, TextDelta
 from core.mailbox import Mailbox, Turn
 from core.settings import EngineSettings
+from core.telemetry import JOURNAL_LAG, JOURNAL_WRITE
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class TurnJournal:
         self._waiting: list[Event] = []
         self._sequence = 0
         self._last = 0.0
+        self._oldest = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -63,6 +65,8 @@ class TurnJournal:
                     return
                 case _:
                     pass
+        else:
+            self._oldest = self._loop.time()
         self._waiting.append(event)
 
     def _start(self) -> None:
@@ -86,6 +90,7 @@ class TurnJournal:
     async def _write(self) -> None:
         self._last = self._loop.time()
         batch, self._waiting = self._waiting, []
+        oldest = self._oldest
         self._sequence += 1
         end = self._last + OUTAGE_LIMIT
         while True:
@@ -99,6 +104,9 @@ class TurnJournal:
                 log.warning("run %s: event not written yet: %s", self._turn.run_id, error)
                 await asyncio.sleep(RETRY_PAUSE)
             else:
+                now = self._loop.time()
+                JOURNAL_WRITE.observe(now - self._last)
+                JOURNAL_LAG.observe(now - oldest)
                 return
 
     async def flush(self) -> None:

@@ -18,12 +18,13 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphRecursionError, NodeTimeoutError
 
-from core.engine import Ending, HandOver, TurnControl, plain_ending
 from core.errors import AssistantError, Fenced
 from core.events import Event, Notice, TurnFailed, TurnFinished
 from core.ledger import CURRENT_TURN
 from core.mailbox import Turn
 from core.turn_journal import TurnJournal
+from core.turn_meter import RunMeter, measured_run
+from core.turns import Ending, HandOver, TurnControl, plain_ending
 from graph.build import Graph
 from graph.checkpoint import CheckpointUnreadable
 from graph.checkpoint_select import Saver, for_turn, set_aside, trim
@@ -57,7 +58,7 @@ class Runner:
             journal.put(event)
 
         seconds = self._context.services.settings.current.orchestrator.turn_timeout
-        task = asyncio.create_task(self._work(turn, emit), name=f"run {turn.run_id}")
+        task = asyncio.create_task(self._measured(turn, emit), name=f"run {turn.run_id}")
         control.watch(task)
         try:
             async with asyncio.timeout(seconds):
@@ -111,7 +112,11 @@ class Runner:
 
     # ---- the graph
 
-    async def _work(self, turn: Turn, emit: Any) -> None:
+    async def _measured(self, turn: Turn, emit: Any) -> None:
+        with measured_run(turn, self._context.toolbox.skills) as meter:
+            await self._work(turn, emit, meter)
+
+    async def _work(self, turn: Turn, emit: Any, meter: RunMeter) -> None:
         CURRENT_TURN.set(turn)
         graph = self._bound(turn)
         config: RunnableConfig = {
@@ -121,7 +126,7 @@ class Runner:
         try:
             graph_input = await self._input(turn, graph, config, emit)
             if graph_input is not False:
-                await self._stream(graph, graph_input, config, emit)
+                await self._stream(graph, graph_input, config, meter.watching(emit))
         except CheckpointUnreadable as error:
             log.error("thread %s: %s", turn.thread_id, error)
             await set_aside(_saver(graph), turn.thread_id)
@@ -132,7 +137,8 @@ class Runner:
                     "it goes on without it.",
                 )
             )
-            await self._stream(graph, fresh_input(turn, self._context), config, emit)
+            fresh = fresh_input(turn, self._context)
+            await self._stream(graph, fresh, config, meter.watching(emit))
         await self._prune(turn, graph)
 
     def _bound(self, turn: Turn) -> Graph:

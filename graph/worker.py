@@ -17,6 +17,9 @@ from core.jobs import open_jobs
 from core.services import Services, open_services
 from core.settings_source import Loaded, set_strict_msgpack
 from core.store import connect
+from core.telemetry import show_zeros
+from core.telemetry_share import sharing
+from core.tracing import exporting
 from graph.build import build_graph, drawing
 from graph.checkpoint_select import open_saver
 from graph.jobs import job_functions
@@ -45,7 +48,11 @@ async def _assemble(stack: AsyncExitStack, services: Services, url: str) -> Work
     blocking = connect(url, blocking=True)
     stack.push_async_callback(blocking.aclose)
     await stack.enter_async_context(open_jobs(url, job_functions(services, saver)))
-    return Worker(services.store, blocking, services.settings, runner.run, runner.give_up)
+    worker = Worker(services.store, blocking, services.settings, runner.run, runner.give_up)
+    show_zeros()
+    await stack.enter_async_context(exporting(worker.name))
+    await stack.enter_async_context(sharing(services.store, "worker", worker.name))
+    return worker
 
 
 async def publish_drawing(services: Services, data: dict[str, object]) -> None:

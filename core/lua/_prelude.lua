@@ -40,7 +40,8 @@ local function claim_next(k, a)
   local known = redis.call('HMGET', k.control, 'tok', 'ep', 'no:' .. head[1], 'at:' .. head[1])
   if known[1] == a.token then
     local stop = redis.call('EXISTS', a.cancel .. field.r)
-    return {'turn', known[2], head[1], field.i, field.r, field.p, known[3], known[4], stop, user, ttl}
+    return {'turn', tonumber(known[2]), head[1], field.i, field.r, field.p, tonumber(known[3]), tonumber(known[4]),
+      stop, user, ttl}
   end
   local epoch = redis.call('HINCRBY', k.control, 'ep', 1)
   -- 'at' counts what may be crashes (a hand-over takes one back), 'no' numbers the attempts for readers.

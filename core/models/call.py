@@ -20,6 +20,7 @@ from core.models.sse import Chunk
 from core.models.tooltext import known_tools
 from core.models.transport import AnswerStream, StaleConnection, Transport
 from core.settings import Settings
+from core.telemetry import MODEL_ERRORS
 
 SILENT_CUT_LEAST = 1000
 """No real context is smaller: a server that reports fewer prompt tokens counts in another way."""
@@ -327,6 +328,7 @@ class Call:
     # ---- failing
 
     async def _failed(self, error: ModelError) -> list[Piece]:
+        MODEL_ERRORS.labels("local", error.kind).inc()
         await self._drop_stream()
         reader = self._plan.reader if self._plan is not None else None
         if reader is not None and reader.any_output:

@@ -54,8 +54,8 @@ def _model(request: Request, max_tokens: int) -> Any:
         api_key=cloud.api_key,
         base_url=cloud.base_url,
         max_retries=0,
-        # It wraps each chunk in asyncio.wait_for, which swallows a cancel now and then on Python 3.11;
-        # the client's own timeout watches over silence.
+        # It wraps each chunk in asyncio.wait_for, which swallows a cancel now and then on Python
+        # 3.11; the client's own timeout watches over silence.
         stream_chunk_timeout=None,
         timeout=TIMEOUT_SECONDS,
         stream_usage=True,

@@ -13,6 +13,7 @@ from core.models import budget
 from core.models.call import Request
 from core.models.errors import ModelError
 from core.models.pieces import NoticePiece, Piece, UsagePiece
+from core.telemetry import MODEL_ERRORS
 
 CLOUD_MODULE = "core.models.cloud"
 LONGEST_ANSWER = 4096
@@ -74,6 +75,7 @@ class CloudFallback:
                             used = piece.usage.prompt_tokens + piece.usage.completion_tokens
                     yield pieces
             except ModelError as error:
+                MODEL_ERRORS.labels("cloud", error.kind).inc()
                 if answered:
                     raise
                 used = 0

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from core.events import Usage
 from core.models import usage as accounting
 from core.models.call import Call, Fallback, Request, Timing
+from core.models.call_meter import CallMeter
 from core.models.catalog import ServerKind
 from core.models.discovery import PORTS, Server, discover
 from core.models.errors import ModelError
@@ -99,13 +100,15 @@ class Gateway:
             timing=self._timing,
             fallback=self._fallback,
         )
-        try:
-            while (pieces := await call.next()) is not None:
-                if pieces:
-                    yield pieces
-        finally:
-            await call.aclose()
-            self._account(call, user_id, thread_id)
+        with CallMeter(call, settings, thread_id) as meter:
+            try:
+                while (pieces := await call.next()) is not None:
+                    if pieces:
+                        meter.take(pieces)
+                        yield pieces
+            finally:
+                await call.aclose()
+                self._account(call, user_id, thread_id)
 
     async def discover(self) -> tuple[Server, ...]:
         """Model servers on this machine, ours left out."""

@@ -321,10 +321,10 @@ class Splitter:
 
     def _step_header(self) -> bool:
         at = self._buffer.find("<|message|>")
-        if at < 0:
-            if len(self._buffer) > MAX_HEADER:
+        if at < 0 or at > MAX_HEADER:
+            if len(self._buffer) > MAX_HEADER + len("<|message|>"):
                 # No header is that long: the words were meant literally.
-                self._mode = "text"
+                self._mode, self._harmony = "text", False
                 self._take(self._buffer.index("|>") + 2, say=True)
                 return True
             return False

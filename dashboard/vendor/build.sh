@@ -16,3 +16,4 @@ for name in lit md hl; do
 done
 node manifest.mjs "$out"
 cp node_modules/axe-core/axe.min.js ../../tests/fixtures/vendor/axe.min.js
+npm run --silent check

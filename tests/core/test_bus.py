@@ -15,6 +15,7 @@ from core.store import Store, open_store
 from core.threads import Threads
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy
+from tests.support.waiting import wait_until
 
 
 async def inbox_ids(desk: Desk, thread: str) -> list[str]:
@@ -29,7 +30,7 @@ async def test_messages_wait_in_the_order_of_arrival(desk: Desk) -> None:
         assert accepted.run_id == run_id_for(thread, f"m{number}")
     assert await inbox_ids(desk, thread) == ["m0", "m1", "m2", "m3", "m4"]
     assert await desk.redis.hget(keys.pending(), thread) == b"m4"
-    assert await desk.redis.lrange(keys.doorbell(), 0, -1) == [thread.encode()] * 5
+    assert await desk.redis.lrange(keys.doorbell(), 0, -1) == [f"{thread}\x1fu1".encode()] * 5
 
 
 async def test_the_same_id_again_is_the_same_message(desk: Desk) -> None:
@@ -174,16 +175,10 @@ async def test_lost_replies_accept_a_message_once(desk: Desk, proxy: FaultProxy)
     async with open_store(proxy.url) as store:
         proxy.mode = "cut_replies"
         sending = asyncio.create_task(Desk(store).send(thread))
-        await _lost(proxy, 3)
+        await wait_until(lambda: proxy.lost >= 3)
         proxy.mode = "pass"
         await sending
     assert await inbox_ids(desk, thread) == ["m1"]
-
-
-async def _lost(proxy: FaultProxy, count: int) -> None:
-    async with asyncio.timeout(2):
-        while proxy.lost < count:
-            await asyncio.sleep(0.005)
 
 
 async def test_two_stores_see_one_inbox(store: Store, redis_url: str) -> None:

@@ -12,7 +12,7 @@ from dashboard.i18n import LANGUAGES, Catalogue, choose_language, load_catalogue
 
 HERE = Path(dashboard.__file__).parent
 PLURALS = {"en": {"one", "other"}, "ru": {"one", "few", "many", "other"}}
-BUILT_KEYS = re.compile(r"\b(?:t|has)\(`([\w.]+)\.\$\{")
+BUILT_KEYS = re.compile(r"`([\w.]+)\.\$\{")
 KEYS = re.compile(r"""['"]([a-z_]+(?:\.[a-z_0-9]+)+)['"]""")
 TEMPLATE_KEYS = re.compile(r"\bt\(['\"]([\w.]+)['\"]\)")
 

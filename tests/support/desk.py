@@ -77,6 +77,10 @@ class Desk:
         """The journal."""
         return await journal.read(self.store, thread, journal.START)
 
+    async def cancel(self, run_id: str) -> None:
+        """Ask a run to stop."""
+        await Bus(self.store).cancel(run_id)
+
     async def told(self, thread: str) -> list[tuple[str, dict[str, Any]]]:
         """The journal as (type, payload)."""
         return [(e.type, cast("dict[str, Any]", orjson.loads(e.data))) for e in await self.entries(thread)]

@@ -71,6 +71,10 @@ CASES: dict[str, tuple[str, Result]] = {
         ("", "", [PARIS]),
     ),
     "harmony words in an answer": ("Tokens: <|end|>", ("Tokens: <|end|>", "", [])),
+    "a header without end": (
+        "<|channel|>" + "so " * 200 + "<|message|>",
+        ("<|channel|>" + "so " * 200 + "<|message|>", "", []),
+    ),
     "hermes": (f"Let me look.\n{HERMES}\n", ("Let me look.\n\n", "", [PARIS])),
     "hermes twice": (f"{HERMES}\n{HERMES}", ("", "", [PARIS, PARIS])),
     "hermes unclosed": (HERMES.removesuffix("\n</tool_call>"), ("", "", [PARIS])),

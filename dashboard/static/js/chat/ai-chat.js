@@ -88,13 +88,18 @@ class AiChat extends LitElement {
 
   #openDrawer() {
     this.drawer = true;
-    void this.updateComplete.then(() => this.querySelector('.close-sidebar')?.focus());
+    this.#focus('.close-sidebar');
+  }
+
+  /** @param {string} selector */
+  #focus(selector) {
+    void this.updateComplete.then(() => /** @type {HTMLElement} */ (this.querySelector(selector)).focus());
   }
 
   #closeDrawer() {
     if (!this.drawer) return;
     this.drawer = false;
-    void this.updateComplete.then(() => this.querySelector('.open-sidebar')?.focus());
+    this.#focus('.open-sidebar');
   }
 
   /** @param {string} text */

@@ -23,7 +23,21 @@ export class ThreadSession extends EventTarget {
     super();
     /** @type {string | null} */
     this.threadId = null;
-    this.reset();
+    this.conversation = new Conversation();
+    this.title = '';
+    /** @type {number | null} cursor to older messages */
+    this.before = null;
+    this.loading = false;
+    /** why the thread cannot be shown */
+    this.problem = '';
+    this.lost = false;
+    this.lostTimer = 0;
+    /** @type {ThreadStream | undefined} */
+    this.stream = undefined;
+    /** @type {AbortController | undefined} */
+    this.opening = undefined;
+    /** @type {{ id: string, text: string } | undefined} a message whose sending failed */
+    this.unsent = undefined;
     this.slot = new StreamSlot(() => this.stream?.close());
     this.flushTimer = 0;
     this.hiddenTimer = 0;
@@ -34,19 +48,10 @@ export class ThreadSession extends EventTarget {
     for (const type of ['focus', 'pointerdown', 'keydown']) addEventListener(type, () => this.#used(), { passive: true });
   }
 
-  reset() {
-    this.conversation = new Conversation();
-    this.title = '';
-    /** @type {string | null} */
-    this.before = null;
-    this.loading = false;
-    /** @type {string} why the thread cannot be shown */
-    this.problem = '';
+  #reset() {
     clearTimeout(this.lostTimer);
-    this.lostTimer = 0;
-    this.lost = false;
-    /** @type {ThreadStream | undefined} */
-    this.stream = undefined;
+    const fresh = { title: '', before: null, loading: false, problem: '', lost: false, lostTimer: 0, stream: undefined };
+    Object.assign(this, fresh, { conversation: new Conversation() });
   }
 
   #changed() {
@@ -64,7 +69,7 @@ export class ThreadSession extends EventTarget {
   async open(threadId) {
     this.opening?.abort();
     this.stream?.close();
-    this.reset();
+    this.#reset();
     this.threadId = threadId;
     if (!threadId) {
       this.#changed();
@@ -210,7 +215,7 @@ export class ThreadSession extends EventTarget {
   async loadOlder() {
     const { threadId, before } = this;
     if (!before) return;
-    const query = `limit=${PAGE}&before=${encodeURIComponent(before)}`;
+    const query = `limit=${PAGE}&before=${before}`;
     const thread = await call('GET', `/api/threads/${threadId}?${query}`);
     if (threadId !== this.threadId) return;
     this.conversation.prepend(thread.messages);

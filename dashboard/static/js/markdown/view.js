@@ -40,13 +40,16 @@ export class MarkdownView {
   /** @param {HTMLElement} root emptied and owned by this view */
   constructor(root) {
     this.root = root;
+    this.text = '';
+    this.frozen = 0;
+    /** @type {HTMLElement | null} */
+    this.tail = null;
     this.reset();
   }
 
   reset() {
     this.text = '';
     this.frozen = 0;
-    /** @type {HTMLElement | null} */
     this.tail = null;
     this.root.replaceChildren();
   }

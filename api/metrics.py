@@ -1,0 +1,148 @@
+"""GET /metrics for Prometheus: figures of all processes, and of the requests to this one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Iterable
+from typing import Any, cast
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.system import WORKER_SILENT_MS
+from core import keys
+from core.errors import StoreError
+from core.store import Store
+from core.telemetry import HTTP_REQUESTS, HTTP_SECONDS, STATE, families
+from core.telemetry_share import Sharing, merged
+
+COUNTED_THREADS = 1000
+"""Conversations whose inboxes are looked into for one answer."""
+
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+
+
+class Metrics:
+    """The handler."""
+
+    def __init__(self, store: Store, shared: Sharing) -> None:
+        self._store = store
+        self._shared = shared
+        both = (*families("api"), *families("worker"))
+        self._helps = {metric.name: metric.documentation for metric in both}
+
+    async def metrics(self, request: Request) -> Response:
+        """Metrics of all processes in the form of Prometheus or OpenMetrics."""
+        try:
+            everybody = await self._shared.everybody()
+            state = await self._store.retry(self._state)
+        except StoreError:
+            everybody, state = [self._shared.own()], {"assistant_redis_up": 0.0}
+        found = [*merged(everybody, self._helps).values(), *_gauges(state)]
+        encode, kind = choose_encoder(request.headers.get("accept", ""))
+        registry = CollectorRegistry()
+        registry.register(_Given(found))
+        return Response(encode(registry), headers={"content-type": kind})
+
+    async def _state(self) -> dict[str, float]:
+        """The figures of ``core.telemetry.STATE``."""
+        redis, now = self._store.redis, int(time.time() * 1000)
+        async with redis.pipeline(transaction=False) as pipe:
+            pipe.info("memory")
+            pipe.zcount(keys.workers(), now - WORKER_SILENT_MS, "+inf")
+            pipe.hlen(keys.pending())
+            pipe.xlen(keys.dead_letters())
+            memory, workers, pending, dead = await pipe.execute()
+        return {
+            "assistant_redis_up": 1.0,
+            "assistant_redis_used_memory_bytes": float(memory["used_memory"]),
+            "assistant_workers": float(workers),
+            "assistant_pending_threads": float(pending),
+            "assistant_inbox_messages": float(await self._inbox_messages() if pending else 0),
+            "assistant_dead_letters": float(dead),
+        }
+
+    async def _inbox_messages(self) -> int:
+        redis = self._store.redis
+        _, rows = await cast(
+            "Awaitable[tuple[int, dict[bytes, bytes]]]",
+            redis.hscan(keys.pending(), 0, count=COUNTED_THREADS),
+        )
+        async with redis.pipeline(transaction=False) as pipe:
+            for thread_id in list(rows)[:COUNTED_THREADS]:
+                pipe.xlen(keys.inbox(thread_id.decode()))
+            return sum(await pipe.execute())
+
+
+class _Given(Collector):
+    """Metrics that were collected before."""
+
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def _gauges(values: dict[str, float]) -> list[Metric]:
+    found: list[Metric] = []
+    for state in STATE:
+        if state.name in values:
+            metric = Metric(state.name, state.help, "gauge")
+            metric.add_sample(state.name, {}, values[state.name])
+            found.append(metric)
+    return found
+
+
+def metrics_router(store: Store, shared: Sharing) -> APIRouter:
+    """GET /metrics."""
+    router = APIRouter(tags=["system"])
+    router.add_api_route("/metrics", Metrics(store, shared).metrics, methods=["GET"])
+    return router
+
+
+class HttpMeter:
+    """ASGI middleware around everything: counts requests, times the beginning of each answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if not status and message["type"] == "http.response.start":
+                status = message["status"]
+                HTTP_SECONDS.labels(route_of(scope)).observe(time.perf_counter() - begun)
+                _count(scope, status)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        finally:
+            if not status:  # an error that the server answers for us, or a client that left
+                _count(scope, 500)
+
+
+def _count(scope: Scope, status: int) -> None:
+    method = scope["method"] if scope["method"] in METHODS else "(other)"
+    HTTP_REQUESTS.labels(route_of(scope), method, str(status)).inc()
+
+
+def route_of(scope: Scope) -> str:
+    """The route's template: an address itself would make a series per conversation."""
+    route: Any = scope.get("route")
+    if route is not None:
+        return str(route.path)
+    # A mount (files) says only what it is mounted on.
+    return f"{scope['root_path']}/…" if scope.get("root_path") else "(none)"

@@ -1,0 +1,186 @@
+"""Metrics of all processes in one answer: each leaves its figures in Redis, whoever is asked adds
+them up.
+
+Every series carries the process that counted it, and a process that starts again is a new one, so
+counters never go backwards. Who answers writes its own figures first and reads them back with the
+others': several web processes behind one address give the same, growing figures. What a killed
+process had counted since its last sign of life (up to INTERVAL) is lost; one that stops in order
+leaves its last figures behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+from prometheus_client.core import Metric
+from redis.exceptions import RedisError
+
+from core import keys
+from core.bus import new_id
+from core.errors import StoreError
+from core.store import Store
+from core.telemetry import Role, families
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 5.0
+"""Seconds between two writings; a scraper that comes every 15 s or more misses nothing."""
+
+KEPT = 600
+"""Seconds that the last figures of a process stay, for scrapers that come rarely."""
+
+FRESH_MS = 15_000
+"""Older figures are those of a process that has gone: what it held (gauges) is no longer true."""
+
+LABELS = ("role", "process")
+
+Row = tuple[list[str], list[float]]
+
+
+def process_name() -> str:
+    """A name that no other process has had: a process id alone comes again, in a container always."""
+    return f"{socket.gethostname()}-{os.getpid()}-{new_id('p')[2:8]}"
+
+
+# ---- one process: to bytes and back
+
+
+def pack(metrics: Iterable[Metric]) -> bytes:
+    """Compact JSON: per metric its name, type, label names and shape, then one row per series."""
+    return orjson.dumps([entry for metric in metrics if (entry := _packed(metric))[4]])
+
+
+def _packed(metric: Metric) -> tuple[str, str, list[str], list[tuple[str, str]], list[Row]]:
+    rows: dict[tuple[str, ...], list[float]] = {}
+    shape: dict[tuple[str, str], None] = {}
+    names: list[str] = []
+    for sample in metric.samples:
+        if sample.name.endswith("_created"):
+            continue
+        names = [name for name in sample.labels if name != "le"]
+        values = tuple(sample.labels[name] for name in names)
+        shape[sample.name.removeprefix(metric.name), sample.labels.get("le", "")] = None
+        rows.setdefault(values, []).append(_short(sample.value))
+    packed: list[Row] = [(list(values), figures) for values, figures in rows.items()]
+    return metric.name, metric.type, names, list(shape), packed
+
+
+def _short(value: float) -> float:
+    return int(value) if value.is_integer() else value
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one process had counted. ``fresh``: it has just said so."""
+
+    process: str
+    role: str
+    packed: bytes
+    fresh: bool = True
+
+
+def merged(everybody: Iterable[Figures], helps: Mapping[str, str]) -> dict[str, Metric]:
+    """The metrics of all processes, each series labelled with its own."""
+    found: dict[str, Metric] = {}
+    for figures in everybody:
+        for name, kind, labels, shape, rows in orjson.loads(figures.packed):
+            if kind == "gauge" and not figures.fresh:
+                continue
+            metric = found.setdefault(name, Metric(name, helps.get(name, ""), kind))
+            about = dict(zip(LABELS, (figures.role, figures.process), strict=True))
+            for values, numbers in rows:
+                series = {**dict(zip(labels, values, strict=True)), **about}
+                for (suffix, le), number in zip(shape, numbers, strict=True):
+                    bound = {"le": le} if le else {}
+                    metric.add_sample(f"{name}{suffix}", {**series, **bound}, float(number))
+    return found
+
+
+# ---- all processes
+
+
+class Sharing:
+    """This process's part in the common figures."""
+
+    def __init__(self, store: Store, role: Role, name: str) -> None:
+        self._store = store
+        self.role: Role = role
+        self.name = name
+
+    def own(self) -> Figures:
+        """What this process has counted."""
+        return Figures(self.name, self.role, pack(families(self.role)))
+
+    async def write(self) -> None:
+        """Leave the figures in Redis. Raises RedisError, OSError."""
+        fields: dict[str | bytes, Any] = {"role": self.role, "packed": self.own().packed}
+        async with self._store.redis.pipeline(transaction=False) as pipe:
+            pipe.hset(keys.telemetry(self.name), mapping=fields)
+            pipe.expire(keys.telemetry(self.name), KEPT)
+            pipe.zadd(keys.telemetry_processes(), {self.name: int(time.time() * 1000)})
+            pipe.expire(keys.telemetry_processes(), KEPT)
+            await pipe.execute()
+
+    async def everybody(self) -> list[Figures]:
+        """The figures of all processes, those of this one as they are now. Raises StoreError."""
+        redis, index = self._store.redis, keys.telemetry_processes()
+        await self._store.retry(self.write)
+        names = await self._store.retry(
+            lambda: cast("Awaitable[list[bytes]]", redis.zrange(index, 0, -1))
+        )
+        rows = await self._store.retry(lambda: self._read(names))
+        gone = [name for name, row in zip(names, rows, strict=True) if row is None]
+        if gone:
+            await self._store.retry(lambda: redis.zrem(index, *gone))
+        return [row for row in rows if row is not None]
+
+    async def _read(self, names: list[bytes]) -> list[Figures | None]:
+        async with self._store.redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hmget(keys.telemetry(name.decode()), "role", "packed")
+                # By the time to live: the clocks of several machines need not agree.
+                pipe.pttl(keys.telemetry(name.decode()))
+            answers = await pipe.execute()
+        return [
+            _figures(name.decode(), fields, left)
+            for name, fields, left in zip(names, answers[::2], answers[1::2], strict=True)
+        ]
+
+    async def _write_again_and_again(self) -> None:
+        while True:
+            try:
+                await self.write()
+            except (RedisError, StoreError, OSError) as error:
+                log.debug("metrics not written: %s", error)
+            await asyncio.sleep(INTERVAL)
+
+
+def _figures(name: str, fields: list[bytes | None], left: int) -> Figures | None:
+    role, packed = fields
+    if role is None or packed is None:
+        return None
+    return Figures(name, role.decode(), packed, fresh=KEPT * 1000 - left < FRESH_MS)
+
+
+@asynccontextmanager
+async def sharing(store: Store, role: Role, name: str) -> AsyncGenerator[Sharing]:
+    """Write this process's figures until the end of the block, and once more then."""
+    shared = Sharing(store, role, name)
+    task = asyncio.create_task(shared._write_again_and_again(), name="metrics")
+    try:
+        yield shared
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        with contextlib.suppress(RedisError, StoreError, OSError):
+            await shared.write()

@@ -1,0 +1,153 @@
+"""Traces of turns, by OpenTelemetry's conventions for generative AI. No text of anybody is in them.
+
+Only OpenTelemetry's interface is used here: without an exporter a span is an empty object. The
+standard variable OTEL_EXPORTER_OTLP_ENDPOINT in the environment switches exporting on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from core.mailbox import Turn
+from core.models.pieces import Finish
+from core.settings import Settings
+from core.settings_source import traces_wanted
+
+log = logging.getLogger(__name__)
+
+EXPORT_MODULE = "core.tracing_export"
+"""Needs the extra ``otel``; loaded only when traces are wanted."""
+
+AGENT = "assistant"
+SHUTDOWN_SECONDS = 3.0
+
+
+def _span(name: str, kind: SpanKind = SpanKind.INTERNAL) -> Span:
+    # Asked for each time: a tracer fetched before the exporter is there would be one more layer.
+    return trace.get_tracer(AGENT).start_span(name, kind=kind)
+
+
+@asynccontextmanager
+async def exporting(process: str) -> AsyncGenerator[None]:
+    """Export traces until the end of the block, if the environment asks for it."""
+    if not traces_wanted():
+        yield
+        return
+    try:
+        export: Any = await asyncio.to_thread(importlib.import_module, EXPORT_MODULE)
+    except ImportError:
+        log.warning(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but the exporter is missing; "
+            "run pip install 'modular-assistant[otel]'"
+        )
+        yield
+        return
+    stop = export.start(process)
+    log.info("traces are exported")
+    try:
+        yield
+    finally:
+        # A collector that is away must not hold up the end of the process.
+        await asyncio.wait({asyncio.create_task(asyncio.to_thread(stop))}, timeout=SHUTDOWN_SECONDS)
+
+
+@contextmanager
+def turn_span(turn: Turn) -> Generator[Span]:
+    """The whole turn; spans of model calls and tools within the block are below it."""
+    span = _span(f"invoke_agent {AGENT}")
+    if span.is_recording():
+        span.set_attributes(
+            {
+                "gen_ai.operation.name": "invoke_agent",
+                "gen_ai.agent.name": AGENT,
+                "gen_ai.conversation.id": turn.thread_id,
+                "assistant.run.id": turn.run_id,
+                "assistant.turn.attempt": turn.attempt,
+                "assistant.channel": turn.message.channel,
+            }
+        )
+    # What an exception says may quote the conversation: the caller marks failures with ``fail``.
+    with trace.use_span(
+        span, end_on_exit=True, record_exception=False, set_status_on_exception=False
+    ):
+        yield span
+
+
+def model_span(settings: Settings, thread_id: str) -> Span:
+    """One call of a model. The caller ends it, see ``describe_call`` and ``fail``."""
+    model = settings.model
+    span = _span(f"chat {model.name}" if model.name else "chat", SpanKind.CLIENT)
+    if span.is_recording():
+        span.set_attributes(
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": "local",
+                "gen_ai.conversation.id": thread_id,
+                "gen_ai.request.stream": True,
+                **({"gen_ai.request.model": model.name} if model.name else {}),
+                **_address(model.base_url),
+            }
+        )
+    return span
+
+
+def _address(base_url: str) -> dict[str, str | int]:
+    """Host and port of the server; nothing else of its address."""
+    parts = urlsplit(base_url)
+    if not parts.hostname:
+        return {}
+    return {"server.address": parts.hostname, "server.port": parts.port or _port(parts.scheme)}
+
+
+def _port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80
+
+
+def describe_call(span: Span, finish: Finish, *, cloud: bool, seconds_to_first: float) -> None:
+    """What is known at the end of a model call."""
+    if not span.is_recording():
+        return
+    model = finish.model.removeprefix("cloud:")
+    span.update_name(f"chat {model}")
+    span.set_attributes(
+        {
+            "gen_ai.request.model": model,
+            "gen_ai.response.model": model,
+            "gen_ai.response.finish_reasons": [finish.reason],
+            "gen_ai.response.time_to_first_chunk": seconds_to_first,
+            "gen_ai.usage.input_tokens": finish.usage.prompt_tokens,
+            "gen_ai.usage.output_tokens": finish.usage.completion_tokens,
+            "gen_ai.provider.name": "openai" if cloud else "local",
+        }
+    )
+
+
+def tool_span(name: str, call_id: str) -> Span:
+    """One tool call. The caller ends it."""
+    span = _span(f"execute_tool {name}")
+    if span.is_recording():
+        span.set_attributes(
+            {
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": name,
+                "gen_ai.tool.call.id": call_id,
+                "gen_ai.tool.type": "function",
+            }
+        )
+    return span
+
+
+def fail(span: Span, kind: str) -> None:
+    """Mark a span as failed. ``kind`` is a class of errors, never a message."""
+    if span.is_recording():
+        span.set_attribute("error.type", kind)
+        span.set_status(Status(StatusCode.ERROR))
