@@ -129,9 +129,10 @@ class HttpMeter:
 
         try:
             await self.app(scope, receive, sending)
-        finally:
-            if not status:  # an error that the server answers for us, or a client that left
+        except Exception:
+            if not status:  # the server around us answers for us
                 _count(scope, 500)
+            raise
 
 
 def _count(scope: Scope, status: int) -> None:

@@ -47,9 +47,9 @@ class TurnFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set ``thread_id`` and ``run_id``, and ``turn`` for the text form; "" outside of turns."""
-        record.thread_id, record.run_id = TURN.get() or ("", "")
-        named = f" [thread_id={record.thread_id} run_id={record.run_id}]"
-        record.turn = named if record.run_id else ""
+        thread_id, run_id = TURN.get() or ("", "")
+        record.thread_id, record.run_id = thread_id, run_id
+        record.turn = f" [thread_id={thread_id} run_id={run_id}]" if run_id else ""
         return True
 
 

@@ -48,7 +48,7 @@ Row = tuple[list[str], list[float]]
 
 
 def process_name() -> str:
-    """A name that no other process has had: a process id alone comes again, in a container always."""
+    """A name that no other process has had: a process id alone comes again."""
     return f"{socket.gethostname()}-{os.getpid()}-{new_id('p')[2:8]}"
 
 
@@ -123,7 +123,7 @@ class Sharing:
 
     async def write(self) -> None:
         """Leave the figures in Redis. Raises RedisError, OSError."""
-        fields: dict[str | bytes, Any] = {"role": self.role, "packed": self.own().packed}
+        fields = cast("dict[Any, Any]", {"role": self.role, "packed": self.own().packed})
         async with self._store.redis.pipeline(transaction=False) as pipe:
             pipe.hset(keys.telemetry(self.name), mapping=fields)
             pipe.expire(keys.telemetry(self.name), KEPT)
@@ -156,7 +156,8 @@ class Sharing:
             for name, fields, left in zip(names, answers[::2], answers[1::2], strict=True)
         ]
 
-    async def _write_again_and_again(self) -> None:
+    async def keep_writing(self) -> None:
+        """Write every INTERVAL, over outages of Redis."""
         while True:
             try:
                 await self.write()
@@ -176,7 +177,7 @@ def _figures(name: str, fields: list[bytes | None], left: int) -> Figures | None
 async def sharing(store: Store, role: Role, name: str) -> AsyncGenerator[Sharing]:
     """Write this process's figures until the end of the block, and once more then."""
     shared = Sharing(store, role, name)
-    task = asyncio.create_task(shared._write_again_and_again(), name="metrics")
+    task = asyncio.create_task(shared.keep_writing(), name="metrics")
     try:
         yield shared
     finally:

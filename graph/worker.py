@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast
 
@@ -25,23 +25,28 @@ from graph.checkpoint_select import open_saver
 from graph.jobs import job_functions
 from graph.runner import Runner
 from nodes.state import Context
-from tools.toolsets import build_toolbox
+from tools.base import Toolset
+from tools.toolsets import TOOLSETS, build_toolbox
 
 log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_worker(loaded: Loaded, url: str) -> AsyncGenerator[Worker]:
+async def open_worker(
+    loaded: Loaded, url: str, *, toolsets: Sequence[Toolset] = TOOLSETS
+) -> AsyncGenerator[Worker]:
     """A worker ready to run. Raises ConfigError, StoreError."""
     set_strict_msgpack()
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(loaded, url))
-        yield await _assemble(stack, services, url)
+        yield await _assemble(stack, services, url, toolsets)
 
 
-async def _assemble(stack: AsyncExitStack, services: Services, url: str) -> Worker:
+async def _assemble(
+    stack: AsyncExitStack, services: Services, url: str, toolsets: Sequence[Toolset]
+) -> Worker:
     saver = await open_saver(services.store.redis, services.settings.current)
-    context = Context(services, build_toolbox(services))
+    context = Context(services, build_toolbox(services, toolsets))
     graph = build_graph(context, saver)
     await publish_drawing(services, drawing(graph))
     runner = Runner(graph, context)
@@ -63,9 +68,11 @@ async def publish_drawing(services: Services, data: dict[str, object]) -> None:
     )
 
 
-async def run_worker(loaded: Loaded, url: str) -> None:
+async def run_worker(
+    loaded: Loaded, url: str, *, toolsets: Sequence[Toolset] = TOOLSETS
+) -> None:
     """Work until SIGTERM or SIGINT, then drain."""
-    async with open_worker(loaded, url) as worker:
+    async with open_worker(loaded, url, toolsets=toolsets) as worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.drain)

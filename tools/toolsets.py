@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.services import Services
 from tools import clock, user_profile
 from tools.base import Toolbox, Toolset
@@ -12,6 +14,6 @@ TOOLSETS: tuple[Toolset, ...] = (
 )
 
 
-def build_toolbox(services: Services) -> Toolbox:
-    """All built-in skills, bound to the services."""
-    return Toolbox([entry for toolset in TOOLSETS for entry in toolset(services)])
+def build_toolbox(services: Services, toolsets: Sequence[Toolset] = TOOLSETS) -> Toolbox:
+    """The skills of the toolsets, bound to the services."""
+    return Toolbox([entry for toolset in toolsets for entry in toolset(services)])

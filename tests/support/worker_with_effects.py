@@ -1,0 +1,68 @@
+"""The product's worker with one tool more, whose effect everybody can count: it adds a line to a file.
+
+A script, started by tests in place of `assistant worker`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import orjson  # noqa: E402 - found through the line above, as all that follows
+import uvloop  # noqa: E402 - as above
+
+from api.process import follow_parent, process_settings, running_store  # noqa: E402 - as above
+from core.services import Services  # noqa: E402 - as above
+from core.settings_source import Loaded  # noqa: E402 - as above
+from graph.worker import run_worker  # noqa: E402 - as above
+from tools.base import InjectedCaller, Skill, skill  # noqa: E402 - as above
+from tools.toolsets import TOOLSETS  # noqa: E402 - as above
+
+EFFECTS_FILE = "effects.jsonl"
+HALF = 0.05
+"""Seconds before the effect, and as long after it."""
+
+
+def effects(services: Services) -> Sequence[Skill]:
+    """append_line."""
+    path = services.settings.current.home / EFFECTS_FILE
+
+    async def append_line(caller: InjectedCaller, label: str) -> str:
+        """Add a line to a file. Doing it twice adds it twice.
+
+        Args:
+            caller: Set by the assistant.
+            label: What the line says.
+        """
+        await asyncio.sleep(HALF)
+        append(path, {"label": label, "run": caller.run_id, "pid": os.getpid(), "at": time.time()})
+        await asyncio.sleep(HALF)
+        return f"appended {label}"
+
+    return (skill(append_line, effect="write", repeatable=False),)
+
+
+def append(path: Path, entry: dict[str, object]) -> None:
+    """One write of one line to a file opened for appending: lines of several processes never mix."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(fd, orjson.dumps(entry) + b"\n")
+    finally:
+        os.close(fd)
+
+
+async def work(loaded: Loaded, url: str) -> None:
+    """What `assistant worker` does, with the tool."""
+    follow_parent()
+    await run_worker(loaded, url, toolsets=(*TOOLSETS, effects))
+
+
+if __name__ == "__main__":
+    settings = process_settings()
+    uvloop.run(work(settings, running_store(settings)))
