@@ -73,7 +73,7 @@ chaos: setup-dev  ## kill processes at random points, minutes long
 
 lock: setup-dev  ## pin the newest set that plain pip resolves
 	$(PYTHON) -m venv --clear build/lock
-	build/lock/bin/python -m pip install --quiet $(PIP_ARGS) -e '.[community,dev,redis-stack]'
+	build/lock/bin/python -m pip install --quiet $(PIP_ARGS) -e '.[community,dev,otel,redis-stack]'
 	{ echo "# Every package of the project and its extras, pinned; written by 'make lock'."; \
 	  build/lock/bin/python -m pip freeze --all --exclude-editable \
 	    | sed -e '/^pip==/d' -e 's/+.*//' | tr 'A-Z_' 'a-z-' | LC_ALL=C sort; } > constraints.txt

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import orjson
+import uvloop
 from aiohttp import web
 
 from api.demo_script import Asked, Reply, ToolCall, reply, understand
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
                 f"cannot listen on port {args.port} ({error}); choose another"
             ) from error
         print(f"scripted model: http://127.0.0.1:{listener.getsockname()[1]}/v1", flush=True)
-    asyncio.run(run_demo(listener, pace=args.pace, log=args.log))
+    uvloop.run(run_demo(listener, pace=args.pace, log=args.log))
     return 0
 
 

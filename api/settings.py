@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
@@ -11,7 +11,7 @@ from pydantic import RootModel, SecretStr
 
 from api.body import json_route
 from api.principal import signed_in
-from core.errors import Invalid, NotFound
+from core.errors import NotFound
 from core.services import Services
 from core.settings import GROUPS, LIVE_GROUPS, ModelSettings
 
@@ -63,20 +63,10 @@ class SettingsRoutes:
 
     async def test_model(self, request: Request, body: Changes) -> dict[str, Any]:
         """Try a model server without saving anything."""
-        current = self._services.settings.current.model
-        changes = {
-            k: v
-            for k, v in body.root.items()
-            if k in ("base_url", "api_key", "name") and v is not None
-        }
-        if self._key_of_new_host("model", changes):
-            changes["api_key"] = ""
-        try:
-            wanted = ModelSettings(**{**dict(current), **changes})
-        except ValueError as error:
-            raise Invalid(
-                str(error).split("\n")[-2].strip() if "\n" in str(error) else str(error)
-            ) from error
+        wanted_fields = ("base_url", "api_key", "name")
+        changes = {k: v for k, v in body.root.items() if k in wanted_fields}
+        changes |= self._key_of_new_host("model", changes)
+        wanted = cast("ModelSettings", self._services.settings.check("model", changes))
         report = await self._services.gateway.probe(wanted)
         return report.to_json()
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr, ValidationError
 from core import keys
 from core.errors import AssistantError, ConfigError, Invalid
 from core.secrets import SecretBox
-from core.settings import GROUPS, LIVE_GROUPS, Settings
+from core.settings import GROUPS, LIVE_GROUPS, Group, Settings
 from core.settings_source import Layer, Loaded, Source, check_names
 from core.store import Store
 
@@ -69,11 +69,8 @@ class LiveSettings:
                 log.warning("saved setting %s.%s is not used: %s", group, name, error)
         return values
 
-    async def save(self, group: str, changes: Mapping[str, Any]) -> None:
-        """Check and save settings of one group; ``None`` goes back to config and environment.
-
-        Raises Invalid, and then nothing is saved.
-        """
+    def check(self, group: str, changes: Mapping[str, Any]) -> Group:
+        """The group with the changes applied (None leaves a value as it is). Raises Invalid."""
         if group not in LIVE_GROUPS:
             raise Invalid(
                 f"settings of {group!r} cannot be changed here; use {', '.join(LIVE_GROUPS)}"
@@ -83,18 +80,23 @@ class LiveSettings:
         except ConfigError as error:
             raise Invalid(str(error)) from error
         kept = {name: value for name, value in changes.items() if value is not None}
-        merged = {**_plain(self.current, group), **kept}
         try:
-            checked = GROUPS[group](**merged)
+            return GROUPS[group](**{**_plain(self.current, group), **kept})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = first["loc"][0] if first["loc"] else "?"
-            raise Invalid(
-                f"{group}.{name}: {first['msg'].removeprefix('Value error, ')}"
-            ) from error
-        await self._write(
-            group, {name: getattr(checked, name) for name in kept}, set(changes) - set(kept)
-        )
+            message = first["msg"].removeprefix("Value error, ")
+            raise Invalid(f"{group}.{name}: {message}") from error
+
+    async def save(self, group: str, changes: Mapping[str, Any]) -> None:
+        """Check and save settings of one group; ``None`` goes back to config and environment.
+
+        Raises Invalid, and then nothing is saved.
+        """
+        checked = self.check(group, changes)
+        kept = {name for name, value in changes.items() if value is not None}
+        values = {name: getattr(checked, name) for name in kept}
+        await self._write(group, values, set(changes) - kept)
         await self.refresh()
 
     async def _write(self, group: str, values: Mapping[str, Any], gone: set[str]) -> None:

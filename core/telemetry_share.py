@@ -76,7 +76,7 @@ def _packed(metric: Metric) -> tuple[str, str, list[str], list[tuple[str, str]],
 
 
 def _short(value: float) -> float:
-    return int(value) if value.is_integer() else value
+    return int(value) if float(value).is_integer() else value
 
 
 @dataclass(frozen=True)

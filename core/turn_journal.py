@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from core.errors import Fenced, StoreError
 from core.events import Event, ReasoningDelta, TextDelta
@@ -66,7 +67,7 @@ class TurnJournal:
                 case _:
                     pass
         else:
-            self._oldest = self._loop.time()
+            self._oldest = time.perf_counter()  # finer than the loop's clock
         self._waiting.append(event)
 
     def _start(self) -> None:
@@ -90,7 +91,7 @@ class TurnJournal:
     async def _write(self) -> None:
         self._last = self._loop.time()
         batch, self._waiting = self._waiting, []
-        oldest = self._oldest
+        oldest, begun = self._oldest, time.perf_counter()
         self._sequence += 1
         end = self._last + OUTAGE_LIMIT
         while True:
@@ -104,8 +105,8 @@ class TurnJournal:
                 log.warning("run %s: event not written yet: %s", self._turn.run_id, error)
                 await asyncio.sleep(RETRY_PAUSE)
             else:
-                now = self._loop.time()
-                JOURNAL_WRITE.observe(now - self._last)
+                now = time.perf_counter()
+                JOURNAL_WRITE.observe(now - begun)
                 JOURNAL_LAG.observe(now - oldest)
                 return
 

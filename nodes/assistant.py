@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -90,10 +91,11 @@ async def _ask(
         thread_id=turn["run_id"].rpartition(".")[0],
         tool_choice=None if may_call_tools(turn, settings) else "none",
     )
-    async for pieces in stream:
-        answer.add(pieces)
-        sink.take(pieces)
-        runtime.heartbeat()
+    async with aclosing(stream):
+        async for pieces in stream:
+            answer.add(pieces)
+            sink.take(pieces)
+            runtime.heartbeat()
 
 
 class _Sink:

@@ -13,8 +13,7 @@ from langgraph.runtime import Runtime
 
 from core.errors import AssistantError
 from core.events import Notice
-from core.models.pieces import Answer
-from nodes.prompts import prompt
+from nodes.ask import ask
 from nodes.state import INTERNAL, Context, State, TurnState
 
 log = logging.getLogger(__name__)
@@ -64,26 +63,13 @@ async def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
 
 async def _grade(state: State, runtime: Runtime[Context]) -> Grade | None:
-    services = runtime.context.services
-    turn = state["turn"]
-    request: list[dict[str, Any]] = [
-        {"role": "system", "content": prompt("grader")},
-        {"role": "user", "content": transcript(state["messages"][-MAX_MESSAGES:])},
-    ]
-    answer = Answer()
+    text = transcript(state["messages"][-MAX_MESSAGES:])
     try:
-        async for pieces in services.gateway.stream(
-            request,
-            None,
-            settings=services.settings.current,
-            user_id=turn["user_id"],
-            thread_id=turn["run_id"].rpartition(".")[0],
-            max_tokens=MAX_TOKENS,
-        ):
-            answer.add(pieces)
-            runtime.heartbeat()
+        answer = await ask(
+            runtime, state["turn"], prompt_name="grader", text=text, max_tokens=MAX_TOKENS
+        )
     except AssistantError as error:
-        log.warning("run %s: the grader failed: %s", turn["run_id"], error)
+        log.warning("run %s: the grader failed: %s", state["turn"]["run_id"], error)
         return None
     return parse(answer.text)
 

@@ -12,9 +12,8 @@ from langchain_core.messages import AnyMessage, RemoveMessage
 from langgraph.runtime import Runtime
 
 from core.errors import AssistantError
-from core.models.pieces import Answer
+from nodes.ask import ask
 from nodes.evaluate import transcript
-from nodes.prompts import prompt
 from nodes.state import Context, State
 from nodes.window import overflow
 
@@ -44,28 +43,13 @@ async def remember(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
 
 async def _summarise(state: State, old: list[AnyMessage], runtime: Runtime[Context]) -> str | None:
-    services, turn = runtime.context.services, state["turn"]
     known = state.get("summary") or "(none yet)"
-    request: list[dict[str, Any]] = [
-        {"role": "system", "content": prompt("summary")},
-        {
-            "role": "user",
-            "content": f"Summary so far:\n{known}\n\nNew messages:\n{transcript(old)}",
-        },
-    ]
-    answer = Answer()
+    text = f"Summary so far:\n{known}\n\nNew messages:\n{transcript(old)}"
     try:
-        async for pieces in services.gateway.stream(
-            request,
-            None,
-            settings=services.settings.current,
-            user_id=turn["user_id"],
-            thread_id=turn["run_id"].rpartition(".")[0],
-            max_tokens=MAX_TOKENS,
-        ):
-            answer.add(pieces)
-            runtime.heartbeat()
+        answer = await ask(
+            runtime, state["turn"], prompt_name="summary", text=text, max_tokens=MAX_TOKENS
+        )
     except AssistantError as error:
-        log.warning("run %s: no summary: %s", turn["run_id"], error)
+        log.warning("run %s: no summary: %s", state["turn"]["run_id"], error)
         return None
     return answer.text.strip() or None

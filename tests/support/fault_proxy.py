@@ -22,6 +22,7 @@ class _Link:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     lossy: bool = False
+    forgotten: bool = False
 
     def abort(self) -> None:
         self.client.transport.abort()
@@ -54,13 +55,18 @@ class FaultProxy:
         self._mode = mode
         # TCP loses no bytes of a living connection: what lost some ends when the fault does.
         for link in list(self._links):
-            if mode == "reset" or link.lossy:
+            if mode == "reset" or (link.lossy and not link.forgotten):
                 link.abort()
 
     def cut(self) -> None:
         """Break every connection now; new ones work."""
         for link in list(self._links):
             link.abort()
+
+    def forget(self) -> None:
+        """Every connection stays open and carries nothing any more; new ones work."""
+        for link in self._links:
+            link.forgotten = True
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client."""
@@ -105,7 +111,7 @@ class FaultProxy:
         while data := await reader.read(CHUNK):
             if self.latency:
                 await asyncio.sleep(self.latency)
-            if self._mode == "blackhole" or (replies and self._mode == "drop_replies"):
+            if link.forgotten or self._mode == "blackhole" or (replies and self._mode == "drop_replies"):
                 link.lossy = True
                 self.lost += 1
             elif replies and self._mode == "cut_replies":

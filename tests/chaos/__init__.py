@@ -1,0 +1,1 @@
+"""The chaos campaign: real processes, seeded faults, and what must hold afterwards."""
