@@ -124,8 +124,7 @@ class HttpMeter:
             nonlocal status
             if not status and message["type"] == "http.response.start":
                 status = message["status"]
-                HTTP_SECONDS.labels(route_of(scope)).observe(time.perf_counter() - begun)
-                _count(scope, status)
+                _count(scope, status, time.perf_counter() - begun)
             await send(message)
 
         try:
@@ -135,12 +134,13 @@ class HttpMeter:
             raise
         except Exception:
             if not status:  # the server around us answers for us
-                _count(scope, 500)
+                _count(scope, 500, time.perf_counter() - begun)
             raise
 
 
-def _count(scope: Scope, status: int) -> None:
+def _count(scope: Scope, status: int, seconds: float) -> None:
     method = scope["method"] if scope["method"] in METHODS else "(other)"
+    HTTP_SECONDS.labels(method).observe(seconds)
     HTTP_REQUESTS.labels(route_of(scope), method, str(status)).inc()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -155,6 +156,21 @@ def read_scripts(folder: Path = SCRIPT_FOLDER) -> dict[str, str]:
     return {name: prelude + text for name, text in texts.items()}
 
 
+class _PromptConnection(AbstractConnection):
+    """Sends without ``asyncio.wait_for``, which before Python 3.12 swallows a cancellation now and
+    then (a turn would not stop, a worker not end) and costs a task for each command."""
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        limit, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(limit):
+                await super().send_packed_command(command, check_health)
+        except asyncio.TimeoutError as error:
+            raise TimeoutError("Timeout writing to socket") from error
+        finally:
+            self.socket_timeout = limit
+
+
 def connect(url: str, *, blocking: bool = False) -> Redis:
     """A client for the URL. ``blocking`` ones have no socket timeout: for BLPOP and pub/sub."""
     pool = ConnectionPool.from_url(
@@ -166,6 +182,8 @@ def connect(url: str, *, blocking: bool = False) -> Redis:
         protocol=2,
         decode_responses=False,
     )
+    kind = pool.connection_class
+    pool.connection_class = type(f"Prompt{kind.__name__}", (_PromptConnection, kind), {})
     return Redis.from_pool(pool)
 
 

@@ -153,7 +153,7 @@ HTTP_REQUESTS = Counter(
 HTTP_SECONDS = Histogram(
     "assistant_http_response_seconds",
     "From a request to the beginning of its answer.",
-    ["route"],
+    ["method"],
     registry=API,
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 3.0, 10.0),
 )

@@ -30,10 +30,8 @@ EXPORT_MODULE = "core.tracing_export"
 AGENT = "assistant"
 SHUTDOWN_SECONDS = 3.0
 
-
-def _span(name: str, kind: SpanKind = SpanKind.INTERNAL) -> Span:
-    # Asked for each time: a tracer fetched before the exporter is there would be one more layer.
-    return trace.get_tracer(AGENT).start_span(name, kind=kind)
+TRACER = trace.get_tracer(AGENT)
+"""Stands in for that of the exporter, once there is one."""
 
 
 @asynccontextmanager
@@ -63,7 +61,7 @@ async def exporting(process: str) -> AsyncGenerator[None]:
 @contextmanager
 def turn_span(turn: Turn) -> Generator[Span]:
     """The whole turn; spans of model calls and tools within the block are below it."""
-    span = _span(f"invoke_agent {AGENT}")
+    span = TRACER.start_span(f"invoke_agent {AGENT}")
     if span.is_recording():
         span.set_attributes(
             {
@@ -85,7 +83,8 @@ def turn_span(turn: Turn) -> Generator[Span]:
 def model_span(settings: Settings, thread_id: str) -> Span:
     """One call of a model. The caller ends it, see ``describe_call`` and ``fail``."""
     model = settings.model
-    span = _span(f"chat {model.name}" if model.name else "chat", SpanKind.CLIENT)
+    name = f"chat {model.name}" if model.name else "chat"
+    span = TRACER.start_span(name, kind=SpanKind.CLIENT)
     if span.is_recording():
         span.set_attributes(
             {
@@ -133,7 +132,7 @@ def describe_call(span: Span, finish: Finish, *, cloud: bool, seconds_to_first: 
 
 def tool_span(name: str, call_id: str) -> Span:
     """One tool call. The caller ends it."""
-    span = _span(f"execute_tool {name}")
+    span = TRACER.start_span(f"execute_tool {name}")
     if span.is_recording():
         span.set_attributes(
             {

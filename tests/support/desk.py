@@ -83,7 +83,10 @@ class Desk:
 
     async def told(self, thread: str) -> list[tuple[str, dict[str, Any]]]:
         """The journal as (type, payload)."""
-        return [(e.type, cast("dict[str, Any]", orjson.loads(e.data))) for e in await self.entries(thread)]
+        return [
+            (e.type, cast("dict[str, Any]", orjson.loads(e.data)))
+            for e in await self.entries(thread)
+        ]
 
     async def transcript(self, thread: str) -> list[Any]:
         """The records."""

@@ -116,7 +116,6 @@ class Scripted:
         crew.ended.append(turn.message.id)
         return ending(turn)
 
-
     async def _work(self, turn: Turn, journal: TurnJournal) -> None:
         await self.work(turn, journal)
 

@@ -111,7 +111,11 @@ class FaultProxy:
         while data := await reader.read(CHUNK):
             if self.latency:
                 await asyncio.sleep(self.latency)
-            if link.forgotten or self._mode == "blackhole" or (replies and self._mode == "drop_replies"):
+            if (
+                link.forgotten
+                or self._mode == "blackhole"
+                or (replies and self._mode == "drop_replies")
+            ):
                 link.lossy = True
                 self.lost += 1
             elif replies and self._mode == "cut_replies":

@@ -14,15 +14,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import orjson  # noqa: E402 - found through the line above, as all that follows
-import uvloop  # noqa: E402 - as above
+import orjson
+import uvloop
 
-from api.process import follow_parent, process_settings, running_store  # noqa: E402 - as above
-from core.services import Services  # noqa: E402 - as above
-from core.settings_source import Loaded  # noqa: E402 - as above
-from graph.worker import run_worker  # noqa: E402 - as above
-from tools.base import InjectedCaller, Skill, skill  # noqa: E402 - as above
-from tools.toolsets import TOOLSETS  # noqa: E402 - as above
+from api.process import follow_parent, process_settings, running_store
+from core.services import Services
+from core.settings_source import Loaded
+from graph.worker import run_worker
+from tools.base import InjectedCaller, Skill, skill
+from tools.toolsets import TOOLSETS
 
 EFFECTS_FILE = "effects.jsonl"
 HALF = 0.05

@@ -1,0 +1,25 @@
+"""`python -m tests.chaos --seed N --faults N`: one campaign; exit code 1 when a promise was broken."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from tests.chaos.campaign import run
+
+
+def main() -> int:
+    """Run it and print the summary."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", type=int, default=1000)
+    parser.add_argument("--short", action="store_true", help="as in `make test`: no long outages")
+    args = parser.parse_args()
+    report = asyncio.run(run(args.seed, args.faults, long=not args.short))
+    sys.stdout.write(report.summary() + "\n")
+    return 1 if report.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
