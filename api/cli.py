@@ -18,6 +18,9 @@ COMMANDS = {
     "doctor": ("api.doctor", "check the installation and say how to mend it"),
     "key": ("api.key", "create, list and revoke API keys"),
     "password": ("api.password", "reset the password"),
+    "backup": ("api.backup", "write all conversations and settings to a file"),
+    "restore": ("api.restore", "put a backup into an empty data folder"),
+    "user": ("api.user", "export or erase all data of a user"),
     "demo-model": ("api.demo_model", ""),
 }
 """Command → (module with ``configure(parser)`` and ``run(args) -> exit code``, help).

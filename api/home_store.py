@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from core.embedded import server_for
 from core.settings import Settings
-from core.store import open_store, translate
+from core.store import Store, open_store, open_untouched_store, translate
 
 
 @asynccontextmanager
@@ -25,5 +25,23 @@ async def open_home_store(settings: Settings) -> AsyncGenerator[Redis]:
     ):
         try:
             yield store.redis
+        except RedisError as error:
+            raise translate(error) from error
+
+
+@asynccontextmanager
+async def open_untouched_home(
+    settings: Settings, *, half_restored: bool = False
+) -> AsyncGenerator[Store]:
+    """The store without bringing its state to our format; patient, for long work.
+
+    Raises ConfigError, StoreError.
+    """
+    async with (
+        server_for(settings.home, settings.store) as url,
+        open_untouched_store(url, half_restored=half_restored) as store,
+    ):
+        try:
+            yield store
         except RedisError as error:
             raise translate(error) from error

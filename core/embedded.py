@@ -49,9 +49,10 @@ def socket_url(home: Path) -> str:
 
 def prepare_home(home: Path) -> None:
     """Make the data folder, private to its user. Raises ConfigError when it cannot be written."""
+    before = os.umask(0o077)  # parents that are missing are private too
     try:
         for folder in (home, home / "run", home / "redis", socket_path(home).parent):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.mkdir(parents=True, exist_ok=True)
         probe = home / "run" / ".write-test"
         probe.write_bytes(b"")
         probe.unlink()
@@ -60,6 +61,8 @@ def prepare_home(home: Path) -> None:
             f"the data folder {home} cannot be written ({error.strerror}); "
             "set ASSISTANT_HOME to a folder of yours"
         ) from error
+    finally:
+        os.umask(before)
     folder = socket_path(home).parent
     if folder.stat().st_uid != os.getuid():
         raise ConfigError(

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from docket import Docket, ExponentialRetry, Worker
+from redis.exceptions import RedisError
 
 from core import keys
 
@@ -57,6 +58,21 @@ class Jobs:
         await self._docket.cancel(key)
 
 
+class _Brief(logging.Filter):
+    """An outage of Redis is a line in the log, not a traceback a second."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Put the error into the message; lets every record pass."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, RedisError | OSError):
+            record.msg, record.args = f"{record.getMessage()} ({type(error).__name__}: {error})", ()
+            record.exc_info = None
+        return True
+
+
+_BRIEF = _Brief()
+
+
 def _docket(url: str) -> Docket:
     separator = "&" if "?" in url else "?"
     return Docket(
@@ -78,6 +94,8 @@ async def open_jobs(url: str, functions: Sequence[Job]) -> AsyncGenerator[Jobs]:
     """Run jobs in this process until the end of the block."""
     # Its own lines about every job and poll are of no use to a user.
     logging.getLogger("docket").setLevel(logging.WARNING)
+    for name in ("docket.worker", "docket.docket", "docket.strikelist", "docket._redelivery"):
+        logging.getLogger(name).addFilter(_BRIEF)
     async with _docket(url) as docket:
         for function in functions:
             docket.register(function)

@@ -258,6 +258,12 @@ def installation() -> str:
     return f"{PREFIX}:installation"
 
 
+def state_lock() -> str:
+    """String, token of the process that migrates or restores the state. Owner: core.exclusive ·
+    30 s, renewed."""
+    return f"{PREFIX}:state-lock"
+
+
 def capabilities(server_hash: str) -> str:
     """JSON of what a model server can do. Owner: core.models.probe · 30 days."""
     return f"{PREFIX}:caps:{server_hash}"
@@ -273,3 +279,51 @@ def docket_name() -> str:
     each
     entry lives until its job ends, results 15 minutes."""
     return f"{PREFIX}-jobs"
+
+
+# ---- names taken apart, for backup, restore and erasing
+
+
+def everything() -> str:
+    """Pattern of all our keys; those of pydocket are not among them."""
+    return f"{PREFIX}:*"
+
+
+def thread_and_part(name: str) -> tuple[str, str] | None:
+    """Thread id and part of a thread's key, None for other keys."""
+    return _apart(name, f"{PREFIX}:{{")
+
+
+def user_and_part(name: str) -> tuple[str, str] | None:
+    """User id and part of a user's key, None for other keys."""
+    return _apart(name, f"{PREFIX}:u:{{")
+
+
+def _apart(name: str, start: str) -> tuple[str, str] | None:
+    tag, closed, part = name.removeprefix(start).partition("}:")
+    return (tag, part) if name.startswith(start) and closed else None
+
+
+def checkpoint_spaces(thread_id: str) -> tuple[str, str]:
+    """Sets of a thread's checkpoint namespaces: those in use and those set aside."""
+    return checkpoint(thread_id, "n"), checkpoint(thread_id, "q-n")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a key is one of this file, and no name of pydocket's."""
+    return name.startswith(f"{PREFIX}:")
+
+
+def is_transient(name: str) -> bool:
+    """Whether a key says what happens right now and means nothing later or elsewhere."""
+    if apart := thread_and_part(name):
+        return name == lease(apart[0])
+    if apart := user_and_part(name):
+        return name == sessions(apart[0])
+    return name in _TRANSIENT or name.startswith(_TRANSIENT_STARTS)
+
+
+_TRANSIENT = frozenset(
+    (doorbell(), workers(), telemetry_processes(), setup_token(), graph_drawing(), state_lock())
+)
+_TRANSIENT_STARTS = (worker(""), telemetry(""), session(""), login_attempts(""))

@@ -10,6 +10,7 @@ seconds.
 from __future__ import annotations
 
 import asyncio
+import builtins
 import hashlib
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -37,6 +38,7 @@ from redis.exceptions import (
 
 from core import keys
 from core.errors import ConfigError, Fenced, StoreError, StoreFull, StoreTooOld, StoreUnavailable
+from core.migrations import FORMAT_FIELD, migrate
 from core.telemetry import REDIS_RETRIES
 
 T = TypeVar("T")
@@ -45,6 +47,9 @@ Arg = str | bytes | int | float
 SCRIPT_FOLDER = Path(__file__).parent / "lua"
 STATE_FORMAT = 1
 """Version of everything we keep in Redis; a newer one is refused."""
+
+RESTORING_FIELD = "restoring"
+"""Of the installation: since when a restore is at work. Nothing else may use the state then."""
 
 SOCKET_TIMEOUT = 2.0
 DEADLINE = 2.8
@@ -165,7 +170,7 @@ class _PromptConnection(AbstractConnection):
         try:
             async with asyncio.timeout(limit):
                 await super().send_packed_command(command, check_health)
-        except asyncio.TimeoutError as error:
+        except builtins.TimeoutError as error:
             raise TimeoutError("Timeout writing to socket") from error
         finally:
             self.socket_timeout = limit
@@ -189,11 +194,31 @@ def connect(url: str, *, blocking: bool = False) -> Redis:
 
 @asynccontextmanager
 async def open_store(url: str) -> AsyncGenerator[Store]:
-    """Connect, check the server and the state's format, close at the end. Raises StoreError."""
-    redis = connect(url)
+    """Connect, check the server, bring the state to our format, close at the end.
+
+    Raises StoreError, ConfigError.
+    """
+    async with open_untouched_store(url, blocking=False) as store:
+        name = keys.installation()
+        await store.retry(lambda: store.redis.hsetnx(name, FORMAT_FIELD, str(STATE_FORMAT)))
+        try:
+            await migrate(store.redis, target=STATE_FORMAT)
+        except RedisError as error:
+            raise translate(error) from error
+        yield store
+
+
+@asynccontextmanager
+async def open_untouched_store(
+    url: str, *, blocking: bool = True, half_restored: bool = False
+) -> AsyncGenerator[Store]:
+    """The same without a change to the state, whatever its format; ``half_restored`` allows a
+    restore that did not finish. Raises StoreError, ConfigError."""
+    redis = connect(url, blocking=blocking)
     store = Store(redis, read_scripts())
     try:
         await check_server(store)
+        await check_state(store, half_restored=half_restored)
         await store.retry(store.load_scripts)
         yield store
     finally:
@@ -201,7 +226,7 @@ async def open_store(url: str) -> AsyncGenerator[Store]:
 
 
 async def check_server(store: Store) -> None:
-    """Refuse servers that are too old and state that a newer version of us wrote."""
+    """Refuse servers that are too old or a cluster."""
     info = await store.retry(lambda: store.redis.info("server"))
     version = str(info.get("redis_version", "0"))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
@@ -211,11 +236,22 @@ async def check_server(store: Store) -> None:
         raise ConfigError(
             "REDIS_URL points to a Redis Cluster; use a single or Sentinel-managed server"
         )
+
+
+async def check_state(store: Store, *, half_restored: bool = False) -> None:
+    """Refuse state that a newer version of us wrote, or that a restore left half done."""
     name = keys.installation()
-    await store.retry(lambda: store.redis.hsetnx(name, "format", str(STATE_FORMAT)))
-    found = await store.retry(
-        lambda: cast("Awaitable[bytes | None]", store.redis.hget(name, "format"))
+    found, restoring = await store.retry(
+        lambda: cast(
+            "Awaitable[list[bytes | None]]",
+            store.redis.hmget(name, FORMAT_FIELD, RESTORING_FIELD),
+        )
     )
+    if restoring is not None and not half_restored:
+        raise ConfigError(
+            f"a restore that began at {restoring.decode()} did not finish; "
+            "run `assistant restore FILE` again"
+        )
     if found is not None and int(found) > STATE_FORMAT:
         raise ConfigError(
             f"the stored state has format {int(found)}, this version knows {STATE_FORMAT}; "

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,8 +55,23 @@ async def exporting(process: str) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        # A collector that is away must not hold up the end of the process.
-        await asyncio.wait({asyncio.create_task(asyncio.to_thread(stop))}, timeout=SHUTDOWN_SECONDS)
+        await _stop(stop)
+
+
+async def _stop(stop: Callable[[], None]) -> None:
+    """Send what is left. A collector that is away must not hold up the end of the process."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def work() -> None:
+        stop()
+        with suppress(RuntimeError):  # the loop has gone: nobody waits any more
+            loop.call_soon_threadsafe(done.set)
+
+    # Not to_thread: the end of the loop waits for those.
+    threading.Thread(target=work, name="last traces", daemon=True).start()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SHUTDOWN_SECONDS):
+            await done.wait()
 
 
 @contextmanager

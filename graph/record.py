@@ -20,7 +20,7 @@ from core.events import (
     Usage,
 )
 from core.mailbox import Turn
-from nodes.assistant import answer_id
+from nodes.shown import answer_id
 
 MAX_REASONING = 50_000
 """Characters of thinking that the transcript keeps."""

@@ -18,7 +18,7 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphRecursionError, NodeTimeoutError
 
-from core.errors import AssistantError, Fenced
+from core.errors import AssistantError, Fenced, StoreUnavailable
 from core.events import Event, Notice, TurnFailed, TurnFinished
 from core.ledger import CURRENT_TURN
 from core.mailbox import Turn
@@ -67,6 +67,10 @@ class Runner:
             return self._stopped(turn, control, record)
         except Fenced:
             raise
+        except StoreUnavailable as error:
+            # Nothing is wrong with the turn: whoever reaches Redis again goes on with it.
+            log.warning("run %s: %s", turn.run_id, error)
+            raise HandOver from error
         except TimeoutError:
             detail = f"The turn took longer than {seconds:g} seconds and was stopped. Ask for less."
             return _failed(record, "timeout", detail, retryable=True)

@@ -68,9 +68,7 @@ async def publish_drawing(services: Services, data: dict[str, object]) -> None:
     )
 
 
-async def run_worker(
-    loaded: Loaded, url: str, *, toolsets: Sequence[Toolset] = TOOLSETS
-) -> None:
+async def run_worker(loaded: Loaded, url: str, *, toolsets: Sequence[Toolset] = TOOLSETS) -> None:
     """Work until SIGTERM or SIGINT, then drain."""
     async with open_worker(loaded, url, toolsets=toolsets) as worker:
         loop = asyncio.get_running_loop()

@@ -21,6 +21,7 @@ from core.events import (
     TurnStarted,
     Usage,
 )
+from core.ledger import CURRENT_TURN
 from core.models.errors import ModelError
 from core.models.pieces import (
     Answer,
@@ -32,20 +33,13 @@ from core.models.pieces import (
 )
 from core.settings import Settings
 from nodes.context import model_messages
-from nodes.state import Context, State, TurnState, answer_text, current_answer
+from nodes.shown import BETWEEN, about, answer_id, show
+from nodes.state import Context, State, TurnState, answer_text, current_answer, of_this_turn
 
 Emit = Callable[[Event], None]
 
 SHRINK = (0.7, 0.5, 0.3)
 """Shares of the assumed context that are tried after the server refused a request as too long."""
-
-BETWEEN = "\n\n"
-"""Stands between what was said before a tool call and after it."""
-
-
-def answer_id(run_id: str) -> str:
-    """Id of the answer to a message; the same for each attempt."""
-    return "a_" + run_id.rpartition(".")[2]
 
 
 def may_call_tools(turn: TurnState, settings: Settings) -> bool:
@@ -56,7 +50,7 @@ def may_call_tools(turn: TurnState, settings: Settings) -> bool:
 async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Ask the model; its text and thinking go out as they come. Raises ModelError."""
     before = answer_text(state["messages"])
-    sink = _Sink(runtime.stream_writer, state["turn"], before)
+    sink = _Sink(runtime.stream_writer, state, before)
     limit = await runtime.context.services.gateway.context_window(
         runtime.context.services.settings.current
     )
@@ -72,7 +66,8 @@ async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
                 raise
             limit = min(error.context_window or limit, int(limit * smaller))
         else:
-            return _update(state, state["turn"], answer, before, sink)
+            allowed = may_call_tools(state["turn"], runtime.context.services.settings.current)
+            return _update(state, state["turn"], answer, before, sink, allowed=allowed)
 
 
 async def _ask(
@@ -101,9 +96,9 @@ async def _ask(
 class _Sink:
     """Pieces of the model → events."""
 
-    def __init__(self, emit: Emit, turn: TurnState, before: str) -> None:
+    def __init__(self, emit: Emit, state: State, before: str) -> None:
         self._emit = emit
-        self._turn = turn
+        self._state = state
         self._between = BETWEEN if before else ""
         self.before = before
         self.emit = emit
@@ -124,18 +119,21 @@ class _Sink:
                     pass
 
     def _restart(self, thinking: str) -> None:
-        """What was shown as text was thinking: reset what clients show, as a new attempt does."""
+        """What was shown as text was thinking: reset what clients show, as a new attempt does, and
+        show again what stays."""
+        turn = self._state["turn"]
         self._between = BETWEEN if self.before else ""
-        self._emit(TurnStarted(self._turn["message_id"], attempt=2))
+        self._emit(TurnStarted(turn["message_id"], CURRENT_TURN.get().attempt + 1))
         self._emit(ReasoningDelta(thinking))
-        if self.before:
-            self._emit(TextDelta(self.before))
+        show(of_this_turn(self._state["messages"]), turn["run_id"], self._emit)
 
 
 def _update(
-    state: State, turn: TurnState, answer: Answer, before: str, sink: _Sink
+    state: State, turn: TurnState, answer: Answer, before: str, sink: _Sink, *, allowed: bool
 ) -> dict[str, Any]:
     answer = _renamed(answer, state["messages"])
+    if not allowed and (answer.calls or answer.invalid):
+        answer = _without_calls(answer)
     calls: list[dict[str, Any]] = [
         *({"name": c.name, "args": c.arguments, "id": c.id} for c in answer.calls),
         *({"name": c.name, "args": {}, "id": c.id} for c in answer.invalid),
@@ -175,17 +173,17 @@ def _renamed(answer: Answer, messages: list[AnyMessage]) -> Answer:
     return answer
 
 
-def about(model: str, usage: Usage) -> dict[str, Any]:
-    """What the checkpoint keeps beside a final answer, so that a resumed turn can repeat its
-    event."""
-    return {"m": model, "u": [usage.prompt_tokens, usage.completion_tokens, usage.estimated]}
-
-
-def completed(message: AIMessage, *, run_id: str, text: str) -> MessageCompleted:
-    """The event of an answer that an earlier attempt completed."""
-    prompt, completion, estimated = message.response_metadata.get("u", (0, 0, True))
-    usage = Usage(prompt, completion, estimated)
-    return MessageCompleted(answer_id(run_id), text, usage, message.response_metadata.get("m", ""))
+def _without_calls(answer: Answer) -> Answer:
+    """Some models call tools that they were not offered, again and again. Raises ModelError when
+    there is nothing else in the answer."""
+    if not answer.text.strip():
+        raise ModelError(
+            "other",
+            "The model went on calling tools instead of answering. Try again, allow more rounds "
+            "(autonomous mode), or choose another model.",
+        )
+    answer.calls, answer.invalid = (), ()
+    return answer
 
 
 def _sum(turn: TurnState, usage: Usage | None) -> Usage:

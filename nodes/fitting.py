@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.models.estimate import message_tokens, text_tokens
+from core.models.estimate import message_tokens, messages_tokens, text_tokens
 
 Message = dict[str, Any]
 
@@ -21,24 +21,54 @@ SMALLEST = 64
 
 
 def fitting(messages: Sequence[Message], budget: int) -> list[Message]:
-    """The newest messages within a budget of estimated tokens; always at least the last one.
-
-    The first message kept is never a tool result, whose call would be missing.
-    """
-    if not messages:
+    """The newest messages within a budget of estimated tokens. What the user asked last and the
+    newest message are always among them, and a call never stands without its results."""
+    units = _units(messages)
+    if not units:
         return []
-    shorter = [_result_cut(message, budget // RESULT_SHARE) for message in messages]
-    last = cut(shorter[-1], budget)
-    kept, total = [last], message_tokens(last)
-    for message in reversed(shorter[:-1]):
-        total += message_tokens(message)
-        if total > budget:
+    last = len(units) - 1
+    asked = max((n for n, unit in enumerate(units) if unit[0]["role"] == "user"), default=last)
+    kept = {asked: _unit_cut(units[asked], budget if asked == last else budget // 2)}
+    if asked != last:
+        kept[last] = _unit_cut(units[last], budget - messages_tokens(kept[asked]))
+    left = budget - sum(messages_tokens(unit) for unit in kept.values())
+    for number in range(last - 1, -1, -1):
+        if number == asked:
+            continue
+        unit = [_result_cut(message, budget // RESULT_SHARE) for message in units[number]]
+        left -= messages_tokens(unit)
+        if left < 0:
             break
-        kept.append(message)
-    kept.reverse()
-    while len(kept) > 1 and kept[0]["role"] == "tool":
-        del kept[0]
-    return kept
+        kept[number] = unit
+    fit = [message for number in sorted(kept) for message in kept[number]]
+    while len(fit) > 1 and fit[0]["role"] == "tool":
+        del fit[0]
+    return fit
+
+
+def _units(messages: Sequence[Message]) -> list[list[Message]]:
+    """Messages with the tool results that follow them."""
+    units: list[list[Message]] = []
+    for message in messages:
+        if message["role"] == "tool" and units:
+            units[-1].append(message)
+        else:
+            units.append([message])
+    return units
+
+
+def _unit_cut(unit: list[Message], budget: int) -> list[Message]:
+    """The first message, and of its results as much as fits, each with an equal share."""
+    first, results = cut(unit[0], budget), unit[1:]
+    left = budget - message_tokens(first)
+    kept: list[Message] = []
+    for number, result in enumerate(reversed(results)):
+        short = cut(result, min(left // (len(results) - number), budget // RESULT_SHARE))
+        left -= message_tokens(short)
+        if left < 0:
+            break
+        kept.append(short)
+    return [first, *reversed(kept)]
 
 
 def _result_cut(message: Message, budget: int) -> Message:

@@ -13,11 +13,15 @@ def is_user(message: AnyMessage) -> bool:
 
 
 def window(messages: list[AnyMessage], size: int) -> list[AnyMessage]:
-    """The newest ``size`` messages, a few more where that keeps a tool call with its results."""
+    """The newest ``size`` messages, a few more where that keeps a tool call with its results, and
+    the user's last one however long its turn has become."""
     start = max(len(messages) - size, 0)
     while start > 0 and isinstance(messages[start], ToolMessage):
         start -= 1
-    return messages[start:]
+    newest = messages[start:]
+    if any(map(is_user, newest)):
+        return newest
+    return [*[m for m in messages[:start] if is_user(m)][-1:], *newest]
 
 
 def overflow(messages: list[AnyMessage], size: int) -> list[AnyMessage]:

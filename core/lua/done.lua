@@ -1,7 +1,7 @@
 -- End a turn: last events, transcript, inbox, all at once; then take the next message or let go.
 -- Safe to repeat: `last` names the entry that was ended, so a second call writes nothing, and the token
 -- gives the same next turn again.
--- KEYS: lease, control, inbox, journal, meta, transcript
+-- KEYS: lease, control, inbox, journal, meta, transcript, calls
 -- ARGV: owner, lease ms, journal length, thread, cancel key prefix, channel prefix, token,
 --       epoch, inbox entry, run, user, ttl, take next (1/0), number of records, records …, type, payload …
 local entry = ARGV[9]
@@ -15,7 +15,7 @@ if redis.call('HGET', KEYS[2], 'last') ~= entry then
   local parts = {}
   for i = 15 + records, #ARGV, 2 do append(KEYS[4], ARGV[3], ARGV[10], ARGV[i], ARGV[i + 1], parts) end
   announce(ARGV[6] .. ARGV[11], ARGV[4], parts)
-  redis.call('DEL', ARGV[5] .. ARGV[10])
+  redis.call('DEL', KEYS[7], ARGV[5] .. ARGV[10])
   expire(ARGV[12], {KEYS[2], KEYS[4], KEYS[5], KEYS[6]})
 end
 local holder = redis.call('GET', KEYS[1])

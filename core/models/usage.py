@@ -6,8 +6,9 @@ runs again after a crash counts again; that is also the truth, for the model wor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, date, datetime
+from typing import cast
 
 from redis.asyncio import Redis
 
@@ -15,6 +16,8 @@ from core import keys
 from core.events import Usage
 
 DAY_KEPT_SECONDS = 400 * 24 * 3600
+ORPHAN_SECONDS = 24 * 3600
+"""For counts of a thread that was deleted while its call ended."""
 
 
 async def record(
@@ -30,11 +33,17 @@ async def record(
         "estimated_calls": int(usage.estimated),
         "cloud_tokens": usage.prompt_tokens + usage.completion_tokens if cloud else 0,
     }
+    thread_key = keys.usage_thread(thread_id)
+    user, ttl = await cast(
+        "Awaitable[list[bytes | None]]", redis.hmget(keys.meta(thread_id), ["user", "ttl"])
+    )
     async with redis.pipeline(transaction=False) as pipe:
-        for key in (keys.usage_thread(thread_id), day_key):
+        for key in (thread_key, day_key):
             for name, count in counts.items():
                 if count:
                     pipe.hincrby(key, name, count)
+        if ttl or not user:
+            pipe.expire(thread_key, int(ttl or ORPHAN_SECONDS))
         pipe.expire(day_key, DAY_KEPT_SECONDS)
         await pipe.execute()
 

@@ -16,9 +16,8 @@ local function head_of_record(record)
 end
 
 local function check_fence(control, epoch)
-  if epoch == '' then return true end
-  local current = redis.call('HGET', control, 'ep')
-  return not current or current == epoch
+  -- Of a deleted thread there is no epoch: its worker must not write what was just erased.
+  return epoch == '' or redis.call('HGET', control, 'ep') == epoch
 end
 
 -- The keys of a namespace, from the name of key n: both are made by core.keys.checkpoint.

@@ -29,7 +29,7 @@ LINK = re.compile(r"(http://127\.0\.0\.1:\d+)/setup#(\S+)")
 
 @asynccontextmanager
 async def started() -> AsyncGenerator[tuple[str, str]]:
-    """`assistant up` on an empty home; yields the page's address and the set-up token it printed."""
+    """`assistant up` on an empty home; yields the address and the set-up token it printed."""
     home = Path(tempfile.mkdtemp(prefix="asst-new-"))
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "MODEL_"))}
     process = await asyncio.create_subprocess_exec(

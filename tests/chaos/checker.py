@@ -36,7 +36,7 @@ KEYS: tuple[tuple[str, int], ...] = (
     (rf"{PREFIX}:settings:[a-z]+", NO_LIMIT),
     (rf"{PREFIX}:worker:.+", 15),
     (rf"{PREFIX}:caps:.+", 30 * 24 * 3600),
-    (rf"{PREFIX}:telemetry(:.+)?", ANY),
+    (rf"{PREFIX}:metrics(:.+)?", ANY),
     (rf"\{{?{PREFIX}-jobs\}}?.*", ANY),
 )
 """What may be there once all is quiet; leases, inboxes, calls, the doorbell and the pending list
@@ -51,6 +51,8 @@ async def violations(world: World, conversations: list[Conversation]) -> list[st
         found += conversation.wrong
         found += await _conversation(world, conversation, effects)
     labels = {s.label for c in conversations for s in c.sent}
+    for thread in sorted({w.partition(" ")[0].rstrip(":") for w in found if w.startswith("t_")})[:3]:
+        found += await evidence(world, thread)
     found += [f"effect of nobody's message: {label}" for label in effects if label not in labels]
     found += await stored(world)
     found += logged(world)
@@ -216,3 +218,15 @@ def logged(world: World) -> list[str]:
         for part in text.split("Traceback (most recent call last)")[1:]:
             found.append(f"{child.name} logged a traceback:{part[:1500]}")
     return found
+
+
+async def evidence(world: World, thread: str) -> list[str]:
+    """What the journal and the model saw, for a thread in which something is wrong."""
+    rows = await world.redis.xrange(f"{PREFIX}:{{{thread}}}:ev")
+    lines = [f"journal of {thread}:"]
+    for entry, fields in rows:
+        body = fields[b"d"].decode()[:60]
+        lines.append(f"  {entry.decode()} {fields[b'r'].decode()[-6:]} {fields[b't'].decode()} {body}")
+    log = (world.home / "model.jsonl").read_bytes().splitlines()
+    labels = {line.decode() for line in log if thread.encode() in line}
+    return ["\n".join([*lines, *labels])]

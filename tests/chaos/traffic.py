@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ READ_TIMEOUT = 15.0
 """Seconds of silence after which a reader comes again: a ping is due every ten."""
 
 POST_LIMIT = 150.0
+QUIET_LIMIT = 60.0
+"""Seconds in which every accepted message must be answered, once the faults are over."""
+
 CUT_SHARE = 0.06
 
 
@@ -116,7 +120,7 @@ def _bench(label: str, count: int, pause: int) -> Sent:
 
 
 async def insist(
-    world: World, answers: Answers, path: str, body: dict[str, str], rng: random.Random
+    world: World, answers: Answers, path: str, body: dict[str, str]
 ) -> tuple[httpx.Response, int]:
     """POST until there is a definite answer. Raises TimeoutError."""
     tries = 0
@@ -132,7 +136,7 @@ async def insist(
                 answers.note(world, str(response.status_code), began, f"{path} {response.text}")
                 if response.status_code < 429:
                     return response, tries
-            await asyncio.sleep(rng.uniform(0.05, 0.3))
+            await asyncio.sleep(random.uniform(0.05, 0.3))
 
 
 async def converse(
@@ -144,33 +148,32 @@ async def converse(
     stop: asyncio.Event,
 ) -> Conversation:
     """A new thread with some messages, sent one by one or in a row."""
-    created, _ = await insist(world, answers, "/api/threads", {}, rng)
+    created, _ = await insist(world, answers, "/api/threads", {})
     conversation = Conversation(created.json()["id"])
-    reader = asyncio.create_task(read(world, conversation, rng))
+    reader = asyncio.create_task(read(world, conversation, random.Random(rng.random())))
     try:
         for number in range(messages):
             if stop.is_set():
                 break
-            await _send(world, answers, conversation, message(f"{name}-m{number}", rng), rng)
+            await _send(world, answers, conversation, message(f"{name}-m{number}", rng))
             if rng.random() < 0.6:
                 await _quiet(conversation)
             await asyncio.sleep(rng.uniform(0.0, 0.3))
     finally:
         conversation.closed = True
-        reading_on = asyncio.create_task(_quiet(conversation))
-        await asyncio.wait({reading_on, reader}, timeout=POST_LIMIT)
-        for task in (reading_on, reader):
-            task.cancel()
-        await asyncio.gather(reading_on, reader, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_quiet(conversation), QUIET_LIMIT)
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
     return conversation
 
 
 async def _send(
-    world: World, answers: Answers, conversation: Conversation, sent: Sent, rng: random.Random
+    world: World, answers: Answers, conversation: Conversation, sent: Sent
 ) -> None:
     path = f"/api/threads/{conversation.thread_id}/messages"
     response, sent.tries = await insist(
-        world, answers, path, {"text": sent.text, "id": sent.message_id}, rng
+        world, answers, path, {"text": sent.text, "id": sent.message_id}
     )
     if response.status_code != 202:
         conversation.wrong.append(f"{sent.label}: {response.status_code} {response.text}")

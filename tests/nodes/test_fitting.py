@@ -35,9 +35,44 @@ def test_never_over_the_budget_and_never_empty(history: list[dict[str, Any]], bu
 
 @given(HISTORIES, st.integers(300, 8000))
 def test_keeps_the_newest_in_order(history: list[dict[str, Any]], budget: int) -> None:
-    kept = fitting(history, budget)
-    assert [m["role"] for m in kept] == [m["role"] for m in history[-len(kept) :]]
-    assert len(kept) == 1 or kept[0]["role"] != "tool"
+    numbered = [{**message, "n": n} for n, message in enumerate(history)]
+    kept = [message["n"] for message in fitting(numbered, budget)]
+    assert kept == sorted(kept)
+    asked = [n for n, message in enumerate(history) if message["role"] == "user"]
+    newest = [n for n in kept if not asked or n > asked[-1]]
+    assert newest == newest[:1] or newest[-1] == len(history) - 1
+    if asked:
+        assert asked[-1] in kept, "the question is gone"
+
+
+@given(HISTORIES, st.integers(300, 8000))
+def test_a_result_never_stands_without_what_it_belongs_to(
+    history: list[dict[str, Any]], budget: int
+) -> None:
+    history = [{"role": "user", "content": "first"}, *history]
+    numbered = [{**message, "n": n} for n, message in enumerate(history)]
+    kept = fitting(numbered, budget)
+    for message in kept:
+        if message["role"] == "tool":
+            n = message["n"]
+            while history[n]["role"] == "tool":
+                n -= 1
+            assert n in {m["n"] for m in kept}
+
+
+def test_the_question_stays_however_much_the_tools_brought() -> None:
+    """In an 8K context one long result pushed its own call and the question out."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    history: list[dict[str, Any]] = [{"role": "user", "content": "What is in the file?"}]
+    for _ in range(12):
+        history += [
+            {"role": "assistant", "content": "", "tool_calls": [call, call, call]},
+            *({"role": "tool", "content": "word " * 4000, "tool_call_id": "c"} for _ in range(3)),
+        ]
+    kept = fitting(history, 4000)
+    assert kept[0] == history[0]
+    assert [message["role"] for message in kept[-4:]] == ["assistant", "tool", "tool", "tool"]
+    assert messages_tokens(kept) <= 4000 + 3 * 32
 
 
 def test_what_fits_is_untouched() -> None:

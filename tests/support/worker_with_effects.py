@@ -65,4 +65,7 @@ async def work(loaded: Loaded, url: str) -> None:
 
 if __name__ == "__main__":
     settings = process_settings()
-    uvloop.run(work(settings, running_store(settings)))
+    try:
+        uvloop.run(work(settings, running_store(settings)))
+    except AssistantError as error:
+        sys.exit(f"assistant: {error.detail}")

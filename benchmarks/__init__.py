@@ -1,0 +1,1 @@
+"""Figures about speed and size, beside those of a bare app and a direct call."""

@@ -1,0 +1,203 @@
+"""`python -m benchmarks`: everything side by side in one run, as a table and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import uvloop
+from redis.asyncio import Redis
+
+from benchmarks import latency, load, rest
+from benchmarks.machine import BUSY, describe
+from benchmarks.report import Results, markdown, write_docs
+from benchmarks.subjects import ROOT, Bare, Direct, Ours, Raw, bare, direct, model_server, ours
+from core.embedded import socket_url
+from core.store import connect
+
+RESULTS = ROOT / "bench-results"
+STORED, STORED_FULL = 10_000, 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    warm_up: int = 40
+    rounds: int = 8
+    turns: int = 20
+    marks: tuple[int, ...] = (0, 50, 200, 1000)
+    bare_marks: tuple[int, ...] = (50, 200)
+    loads: tuple[tuple[int, int, int], ...] = ((10, 60, 10), (50, 14, 4), (200, 5, 2))
+    """Conversations at once, turns of each with the assistant, and with the bare app."""
+    idle_seconds: float = 20
+    starts: int = 3
+    stored: int = STORED
+
+
+QUICK = Size(
+    warm_up=10,
+    rounds=2,
+    turns=8,
+    marks=(0, 50),
+    bare_marks=(20,),
+    loads=((10, 5, 2), (50, 2, 1)),
+    idle_seconds=5,
+    starts=1,
+    stored=500,
+)
+
+
+@dataclass
+class Bench:
+    """Everything that runs, and what was found."""
+
+    size: Size
+    raw: Raw
+    direct: Direct
+    bare: Bare
+    ours: Ours
+    redis: Redis
+    results: Results = field(default_factory=Results)
+
+    async def warm_up(self) -> None:
+        """Load code, fill caches."""
+        for subject in (self.raw, self.direct, self.bare, self.ours):
+            chat = await subject.open()
+            await latency.run(chat, self.size.warm_up)
+            chat.close()
+
+    async def latency(self) -> None:
+        """Turns on new conversations, as fast as the model can and at the pace of a real one."""
+        subjects = (self.direct, self.bare, self.ours)
+        size = self.size
+        self.results.latency += await latency.side_by_side(
+            self.raw, subjects, rounds=size.rounds, turns=size.turns
+        )
+        self.results.latency += await latency.side_by_side(
+            self.raw, subjects, rounds=1, turns=size.turns, pause_ms=latency.PAUSE_MS
+        )
+
+    async def length(self) -> None:
+        """Turns in a conversation that grows, and what they store."""
+        chat = await self.raw.open()
+        own = latency.own_time(await latency.run(chat, 40))
+        chat.close()
+        scales, turns = latency.Scales(self.ours, self.redis), latency.STORED_OVER
+        self.results.length += await latency.along(
+            self.ours, own, self.size.marks, scales.look, turns=turns
+        )
+        self.results.storage = scales.storage(self.size.marks, turns)
+        self.results.length += await latency.along(
+            self.bare, own, self.size.bare_marks, latency.nothing, turns=8
+        )
+
+    async def load(self) -> None:
+        """Many conversations at once."""
+        for threads, each, bare_each in self.size.loads:
+            self.results.load.append(await load.under_load(self.ours, threads, each))
+            self.results.load.append(await load.under_load(self.bare, threads, bare_each))
+
+    async def idle(self) -> None:
+        """Nothing happens."""
+        self.results.idle = await rest.idle(self.ours, self.redis, self.size.idle_seconds)
+
+    async def stored(self) -> None:
+        """The same turns with many conversations in the store."""
+        before = await self._turns()
+        await rest.store_threads(self.ours, self.redis, self.size.stored)
+        after = await self._turns()
+        self.results.stored = rest.Stored(
+            self.size.stored, before.total, after.total, before.cpu, after.cpu
+        )
+
+    async def _turns(self) -> latency.Latency:
+        found = await latency.side_by_side(
+            self.raw, [self.ours], rounds=self.size.rounds // 2, turns=self.size.turns
+        )
+        return found[0]
+
+    async def start(self) -> None:
+        """Stop, and start again on what is stored."""
+        for _ in range(self.size.starts):
+            await self.ours.stop()
+            self.results.start.append(await rest.cold_start(self.ours))
+
+
+@asynccontextmanager
+async def opened(size: Size) -> AsyncGenerator[Bench]:
+    """All subjects, started."""
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(model_server())
+        floor = await stack.enter_async_context(direct(url))
+        yardstick = await stack.enter_async_context(bare(url))
+        assistant = await stack.enter_async_context(ours(url))
+        await assistant.start()
+        redis = connect(socket_url(assistant.home))
+        stack.push_async_callback(redis.aclose)
+        yield Bench(size, Raw(url), floor, yardstick, assistant, redis)
+
+
+def sections(bench: Bench) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What `--only` chooses from, in order. A full store comes last: it stays full."""
+    return {
+        "latency": bench.latency,
+        "length": bench.length,
+        "load": bench.load,
+        "idle": bench.idle,
+        "start": bench.start,
+        "stored": bench.stored,
+    }
+
+
+NAMES = ("latency", "length", "load", "idle", "start", "stored")
+
+
+def parse() -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer turns: a look, no figures")
+    parser.add_argument("--full", action="store_true", help=f"with {STORED_FULL:,} conversations")
+    parser.add_argument("--only", action="append", choices=NAMES, help="only this part; repeatable")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into the docs")
+    return parser.parse_args()
+
+
+async def measure(size: Size, only: list[str]) -> Results:
+    """Run the parts."""
+    machine = describe()
+    if float(str(machine["load_average"])) > BUSY:
+        print(f"WARNING: the load average is {machine['load_average']}; the figures will be off.\n")
+    async with opened(size) as bench:
+        bench.results.machine = machine
+        await bench.warm_up()
+        for name, part in sections(bench).items():
+            if name in only:
+                print(f"{time.strftime('%H:%M:%S')} {name} …", flush=True)
+                await part()
+        return bench.results
+
+
+def main() -> None:
+    """Measure, print, keep."""
+    options = parse()
+    size = QUICK if options.quick else Size(stored=STORED_FULL if options.full else STORED)
+    results = uvloop.run(measure(size, options.only or list(NAMES)))
+    RESULTS.mkdir(exist_ok=True)
+    data: dict[str, Any] = asdict(results)
+    file = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    file.write_text(json.dumps(data, indent=1))
+    table = markdown(results)
+    print(f"\n{table}\n\n{file.relative_to(ROOT)}")
+    if options.write_docs:
+        write_docs(table)
+
+
+if __name__ == "__main__":
+    main()

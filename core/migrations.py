@@ -1,0 +1,88 @@
+"""Brings the state of an older version up to the format of this one, once, before anybody uses it.
+
+A change of what stands in Redis that an older version could not read, or that this one could not
+read from an older version, raises ``core.store.STATE_FORMAT`` and adds a line to ``MIGRATIONS``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from redis.asyncio import Redis
+
+from core import keys
+from core.errors import ConfigError
+from core.exclusive import exclusive, running_processes
+
+log = logging.getLogger(__name__)
+
+FORMAT_FIELD = "format"
+POLL = 0.1
+PATIENCE = 3600.0
+"""Seconds to wait for another process that migrates."""
+
+Step = Callable[[Redis], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step. ``run`` must be safe to repeat: a process may die in the middle of it."""
+
+    to: int
+    about: str
+    run: Step
+
+
+MIGRATIONS: tuple[Migration, ...] = ()
+"""In order, one for each format after the first."""
+
+
+async def stored_format(redis: Redis) -> int | None:
+    """Format of the state, None when there is none."""
+    name = keys.installation()
+    found = await cast("Awaitable[bytes | None]", redis.hget(name, FORMAT_FIELD))
+    return None if found is None else int(found)
+
+
+async def migrate(
+    redis: Redis, *, target: int, migrations: Sequence[Migration] = MIGRATIONS
+) -> None:
+    """Return once the state has the target format; one process does the work, others wait.
+
+    Raises ConfigError when older processes still run or no step is known, RedisError.
+    """
+    waited = 0.0
+    while (found := await stored_format(redis)) is not None and found < target:
+        async with exclusive(redis) as ours:
+            if ours:
+                await _run(redis, target, migrations)
+                continue
+        if waited == 0:
+            log.info("another process brings the stored state up to date; waiting for it")
+        if waited > PATIENCE:
+            raise ConfigError("the stored state is still being brought up to date; try again later")
+        await asyncio.sleep(POLL)
+        waited += POLL
+
+
+async def _run(redis: Redis, target: int, migrations: Sequence[Migration]) -> None:
+    """All steps that are missing. Looked at again: somebody may have been faster."""
+    current = await stored_format(redis) or 0
+    steps = [step for step in migrations if current < step.to <= target]
+    if [step.to for step in steps] != list(range(current + 1, target + 1)):
+        raise ConfigError(
+            f"the stored state has format {current} and this version, which uses {target}, knows "
+            "no way from there; start a version in between first"
+        )
+    if steps and await running_processes(redis):
+        raise ConfigError(
+            "processes of an older version still use this store; stop them all, then start again"
+        )
+    for step in steps:
+        log.info("bringing the stored state to format %d: %s", step.to, step.about)
+        await step.run(redis)
+        await redis.hset(keys.installation(), FORMAT_FIELD, str(step.to))

@@ -1,0 +1,45 @@
+"""Which saved secrets the key file of a home cannot open: after a restore they are entered anew."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import cast
+
+import orjson
+from pydantic import SecretStr
+
+from core import keys
+from core.secrets import KEY_FILE, SecretBox, SecretUnreadable, open_box
+from core.settings import GROUPS, LIVE_GROUPS
+from core.store import Store
+
+
+async def unreadable_secrets(store: Store, home: Path) -> list[str]:
+    """``group.name`` of each. Makes no key file: the old one may still be put in its place."""
+    box = open_box(home) if (home / KEY_FILE).exists() else None
+    found: list[str] = []
+    for group in LIVE_GROUPS:
+        fields = GROUPS[group].model_fields
+        names = [name for name, field in fields.items() if field.annotation is SecretStr]
+        for name in names:
+            raw = await store.retry(
+                lambda group=group, name=name: cast(
+                    "Awaitable[bytes | None]", store.redis.hget(keys.settings(group), name)
+                )
+            )
+            if raw and not _opens(box, f"{group}.{name}", str(orjson.loads(raw))):
+                found.append(f"{group}.{name}")
+    return found
+
+
+def _opens(box: SecretBox | None, field: str, sealed: str) -> bool:
+    if not sealed:
+        return True
+    if box is None:
+        return False
+    try:
+        box.open(field, sealed)
+    except SecretUnreadable:
+        return False
+    return True

@@ -1,0 +1,239 @@
+"""All that we keep in Redis, read key by key while everything runs.
+
+The keys of one conversation are read in one script, so each conversation is of one moment;
+different conversations are of different moments. What speaks of many of them (which have work,
+which belong to a user) is therefore not read but made from what was read of each: it can never
+contradict them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from core import keys
+from core.store import Store
+
+PATIENCE = 60.0
+"""Seconds that one step may take, an outage of Redis included: nobody waits for the answer."""
+
+AT_ONCE = 16
+"""Conversations in one round trip."""
+
+NAMES_AT_ONCE = 200
+SCAN_COUNT = 1000
+
+THREAD_PARTS = frozenset(name.rpartition("}:")[2] for name in keys.of_thread("x"))
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many steps are done."""
+
+
+def silent(_done: int, _all: int) -> None:
+    """A progress that nobody looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key with its value, or a part of it. ``items`` by type:
+
+    string [value] · hash [field, value, …] · list [value, …] · set [member, …] ·
+    zset [member, score as a float, …] · stream [[id, [field, value, …]], …]
+
+    ``expires_at`` is in milliseconds since 1970, ``start`` the number of items before these.
+    """
+
+    name: bytes
+    type: str
+    expires_at: int | None
+    items: list[Any]
+    last_id: bytes | None = None
+    start: int = 0
+
+    @property
+    def text(self) -> str:
+        """The name as text; ours are always."""
+        return self.name.decode("utf-8", "surrogateescape")
+
+    def fields(self) -> dict[bytes, bytes]:
+        """The items of a hash."""
+        return dict(zip(self.items[::2], self.items[1::2], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What there is: threads with the names of their unusual keys, users, and all others."""
+
+    threads: dict[str, list[str]]
+    users: dict[str, list[str]]
+    others: list[str]
+
+
+async def scan(store: Store, pattern: str) -> AsyncIterator[list[str]]:
+    """Names of keys in batches; some may come twice, none that is there all the time is missed."""
+    cursor = 0
+    while True:
+        cursor, found = await store.retry(
+            lambda cursor=cursor: cast(
+                "Awaitable[tuple[int, list[bytes]]]",
+                store.redis.scan(cursor, match=pattern, count=SCAN_COUNT),
+            ),
+            deadline=PATIENCE,
+        )
+        yield [name.decode("utf-8", "surrogateescape") for name in found]
+        if cursor == 0:
+            return
+
+
+async def read_names(store: Store) -> Names:
+    """Names of everything worth keeping."""
+    names = Names({}, {}, [])
+    async for batch in scan(store, keys.everything()):
+        for name in batch:
+            if not keys.is_transient(name):
+                _sort_in(names, name)
+    return names
+
+
+def _sort_in(names: Names, name: str) -> None:
+    if apart := keys.thread_and_part(name):
+        thread_id, part = apart
+        unusual = names.threads.setdefault(thread_id, [])
+        if part not in THREAD_PARTS and not part.startswith("cp:"):
+            unusual.append(name)
+    elif apart := keys.user_and_part(name):
+        if name != keys.user_threads(apart[0]):
+            names.users.setdefault(apart[0], []).append(name)
+    elif name != keys.pending():
+        names.others.append(name)
+
+
+async def read_groups(
+    store: Store, groups: Iterable[tuple[Sequence[str], Sequence[str]]]
+) -> list[list[Key]]:
+    """Of each group (names, sets of checkpoint namespaces) the keys at one moment."""
+    calls = list(groups)
+
+    async def send() -> list[Any]:
+        async with store.redis.pipeline(transaction=False) as pipe:
+            for names, spaces in calls:
+                pipe.evalsha(store.digest("snapshot"), len(names), *names, *spaces)
+            return await pipe.execute()
+
+    answers = await store.retry(send, deadline=PATIENCE)
+    return [[_key(row) for row in answer] for answer in answers]
+
+
+async def read_keys(store: Store, names: Sequence[str]) -> list[Key]:
+    """Some keys at one moment."""
+    return (await read_groups(store, [(names, ())]))[0]
+
+
+def _key(row: list[Any]) -> Key:
+    name, kind, expires_at, items, last_id = row
+    if kind == b"zset":
+        items = [float(item) if n % 2 else item for n, item in enumerate(items)]
+    at = expires_at if expires_at >= 0 else None
+    return Key(name, kind.decode(), at, items, last_id or None)
+
+
+async def read_thread(store: Store, thread_id: str, unusual: Sequence[str] = ()) -> list[Key]:
+    """Every key of a conversation at one moment, its lease too."""
+    groups = [_group(thread_id, unusual)]
+    return (await read_groups(store, groups))[0]
+
+
+def _group(thread_id: str, unusual: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    return (*keys.of_thread(thread_id), *unusual), keys.checkpoint_spaces(thread_id)
+
+
+class Snapshot:
+    """One pass over everything."""
+
+    def __init__(self, store: Store, progress: Progress = silent) -> None:
+        self._store = store
+        self._progress = progress
+        self._pending: list[bytes] = []
+        self._threads: dict[str, list[bytes | float]] = {}
+        self.thread_count = 0
+        self.user_count = 0
+
+    async def keys(self) -> AsyncIterator[Key]:
+        """All keys. A conversation that begins meanwhile may be missing or there, never half."""
+        names = await read_names(self._store)
+        done: set[str] = set()
+        waiting = names.threads
+        while waiting:
+            async for key in self._read_threads(waiting):
+                yield key
+            done |= waiting.keys()
+            newer = await self._begun_meanwhile(names.users)
+            waiting = dict[str, list[str]]((thread_id, []) for thread_id in newer - done)
+        for part in (*names.users.values(), *_batches(names.others)):
+            for key in await read_keys(self._store, part):
+                yield key
+        self.user_count = len(names.users.keys() | self._threads.keys())
+        for key in self._made():
+            yield key
+
+    async def _read_threads(self, threads: dict[str, list[str]]) -> AsyncIterator[Key]:
+        ids = sorted(threads)
+        for at in range(0, len(ids), AT_ONCE):
+            some = ids[at : at + AT_ONCE]
+            groups = await read_groups(self._store, [_group(i, threads[i]) for i in some])
+            for thread_id, group in zip(some, groups, strict=True):
+                for key in self._conversation(thread_id, group):
+                    yield key
+            self._progress(min(at + AT_ONCE, len(ids)), len(ids))
+
+    def _conversation(self, thread_id: str, group: list[Key]) -> list[Key]:
+        """The keys to keep; none of a conversation that was deleted or has expired."""
+        found = {key.text: key for key in group}
+        meta = found.get(keys.meta(thread_id))
+        if meta is None:
+            return []
+        self.thread_count += 1
+        about = meta.fields()
+        user = about.get(b"user", b"").decode()
+        if b"ttl" not in about:
+            score = float(about.get(b"updated_at") or about.get(b"created_at") or 0)
+            self._threads.setdefault(user, []).extend((thread_id.encode(), score))
+        inbox = found.get(keys.inbox(thread_id))
+        if inbox is not None and inbox.items:
+            fields: list[bytes] = inbox.items[-1][1]
+            newest = dict(zip(fields[::2], fields[1::2], strict=True))[b"i"]
+            self._pending += (thread_id.encode(), newest)
+        return [key for name, key in found.items() if not keys.is_transient(name)]
+
+    async def _begun_meanwhile(self, users: Iterable[str]) -> set[str]:
+        """Threads that the lists of the running system name by now."""
+
+        async def send() -> list[Any]:
+            async with self._store.redis.pipeline(transaction=False) as pipe:
+                pipe.hkeys(keys.pending())
+                for user_id in {*users, *self._threads}:
+                    pipe.zrange(keys.user_threads(user_id), 0, -1)
+                return await pipe.execute()
+
+        answers = await self._store.retry(send, deadline=PATIENCE)
+        return {thread_id.decode() for answer in answers for thread_id in answer}
+
+    def _made(self) -> list[Key]:
+        """What speaks of many conversations, as follows from what was read of each."""
+        made = [
+            Key(keys.user_threads(user_id).encode(), "zset", None, list(items))
+            for user_id, items in sorted(self._threads.items())
+        ]
+        if self._pending:
+            made.append(Key(keys.pending().encode(), "hash", None, list(self._pending)))
+        return made
+
+    @property
+    def waiting_count(self) -> int:
+        """Conversations with messages that no turn has finished."""
+        return len(self._pending) // 2
+
+
+def _batches(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[at : at + NAMES_AT_ONCE] for at in range(0, len(names), NAMES_AT_ONCE)]

@@ -1,0 +1,344 @@
+"""Turns that are cut off at any moment and go on in another worker; long conversations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from core import keys
+from core.mailbox import Turn
+from core.store import Store
+from graph.checkpoint import RedisSaver
+from tests.support.desk import USER
+from tests.support.studio import (
+    Reply,
+    Studio,
+    Told,
+    calls,
+    in_order,
+    kinds,
+    pieces,
+    shown,
+    studio,
+    text,
+)
+from tests.support.waiting import wait_until
+from tools.base import Skill, skill
+
+
+@dataclass
+class Fuse:
+    """Counts writes of the saver and cuts the worker off at one of them."""
+
+    at: int
+    after: bool
+    writes: int = 0
+
+    async def around(self, write: Any) -> Any:
+        self.writes += 1
+        if self.writes == self.at and not self.after:
+            raise asyncio.CancelledError
+        result = await write
+        if self.writes == self.at and self.after:
+            raise asyncio.CancelledError
+        return result
+
+
+class DyingSaver(RedisSaver):
+    """A saver in a worker that dies before or after one of its writes."""
+
+    def __init__(self, redis: Redis, fuse: Fuse) -> None:
+        super().__init__(redis)
+        self.fuse = fuse
+
+    async def aput(self, *args: Any, **more: Any) -> Any:
+        return await self.fuse.around(super().aput(*args, **more))
+
+    async def aput_writes(self, *args: Any, **more: Any) -> Any:
+        return await self.fuse.around(super().aput_writes(*args, **more))
+
+
+def counting(done: list[str]) -> list[Skill]:
+    """A tool that only reads, and one whose effects are counted."""
+
+    async def double(number: int) -> str:
+        """Double a number.
+
+        Args:
+            number: Any.
+        """
+        return str(2 * number)
+
+    async def post(letter: str) -> str:
+        """Post a letter.
+
+        Args:
+            letter: Its text.
+        """
+        done.append(letter)
+        return f"posted {letter}"
+
+    return [skill(double), skill(post, effect="write", repeatable=False)]
+
+
+def by_content(body: dict[str, Any]) -> Reply:
+    """A model that says the same to the same conversation, as temperature 0 does."""
+    results = [m for m in body["messages"] if m["role"] == "tool"]
+    if not results:
+        return calls(("double", {"number": 4}), ("post", {"letter": "A"}), words="Working.")
+    return text(f"Results: {', '.join(m['content'] for m in results)}.")
+
+
+async def died(it: Studio, thread: str) -> None:
+    """Time passes: the lease of the dead worker runs out."""
+    await it.desk.redis.delete(keys.lease(thread))
+
+
+async def cut_and_resumed(it: Studio, fuse: Fuse) -> tuple[list[Told], str, bool]:
+    """Run a turn that is cut off by the fuse, and once more in another worker."""
+    thread = await it.desk.thread()
+    run = (await it.desk.send(thread)).run_id
+    dying = it.turns("A", DyingSaver(it.desk.store.redis, fuse))
+    turn = await it.take(thread, "A")
+    cut = False
+    try:
+        await dying.take(turn)
+    except asyncio.CancelledError:
+        cut = True
+        await died(it, thread)
+        await it.turns("B").take(await it.take(thread, "B"))
+    return await it.told(thread, run), thread, cut
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_cut_off_at_any_write_the_resumed_turn_ends_with_the_same_text(
+    store: Store, tmp_path: Path, after: bool
+) -> None:
+    done: list[str] = []
+    async with studio(store, tmp_path, by_content, skills=counting(done)) as it:
+        cuts = 0
+        while True:
+            done.clear()
+            told, thread, cut = await cut_and_resumed(it, Fuse(cuts + 1, after))
+            if not cut:
+                break
+            cuts += 1
+            end = "posted A" if not unknown(told) else "Outcome unknown"
+            assert shown(told).startswith("Working.\n\nResults: 8, " + end), cuts
+            assert len(done) <= 1, "a side effect was repeated"
+            assert told[-1] == Told("turn_finished", {"status": "completed"})
+            assert [e.type for e in told].count("turn_finished") == 1
+            tools = {tool["name"]: tool["status"] for tool in (await it.last(thread))["tools"]}
+            assert tools == {"double": "ok", "post": "unknown" if unknown(told) else "ok"}
+            assert [m["role"] for m in await it.desk.transcript(thread)] == ["user", "assistant"]
+        assert cuts >= 6, "the turn has at least six writes"
+
+
+def unknown(told: Sequence[Told]) -> bool:
+    return any(e.data.get("status") == "unknown" for e in told if e.type == "tool_finished")
+
+
+async def test_cut_off_in_a_tool_its_effect_is_not_repeated(store: Store, tmp_path: Path) -> None:
+    done: list[str] = []
+    reached = asyncio.Event()
+
+    async def post(letter: str) -> str:
+        """Post a letter.
+
+        Args:
+            letter: Its text.
+        """
+        done.append(letter)
+        reached.set()
+        await asyncio.Event().wait()
+        return ""
+
+    script = in_order(calls(("post", {"letter": "A"})), text("I do not know."))
+    skills = [skill(post, effect="write", repeatable=False)]
+    async with studio(store, tmp_path, script, skills=skills) as it:
+        thread = await it.desk.thread()
+        run = (await it.desk.send(thread)).run_id
+        dying = asyncio.create_task(it.turns("A").take(await it.take(thread, "A")))
+        await reached.wait()
+        dying.cancel()
+        await asyncio.gather(dying, return_exceptions=True)
+        await died(it, thread)
+        await it.turns("B").take(await it.take(thread, "B"))
+        told = await it.told(thread, run)
+        assert done == ["A"]
+        assert unknown(told)
+        assert shown(told) == "I do not know."
+
+
+async def test_a_finished_answer_is_not_asked_for_again(store: Store, tmp_path: Path) -> None:
+    """The worker died between the last checkpoint and the end of the turn."""
+    async with studio(store, tmp_path, in_order(text("Once."), text("Twice."))) as it:
+        thread = await it.desk.thread()
+        run = (await it.desk.send(thread)).run_id
+        turns = it.turns("A")
+        turn: Turn = await it.take(thread, "A")
+        await turns._run(turn)  # pyright: ignore[reportPrivateUsage] - all but the end, as a crash leaves it
+        await died(it, thread)
+        await it.turns("B").take(await it.take(thread, "B"))
+        told = await it.told(thread, run)
+        assert shown(told) == "Once."
+        assert len(it.model.bodies) == 1
+        record = await it.last(thread)
+        assert (record["text"], record["model"]) == ("Once.", "m")
+        assert record["usage"]["prompt_tokens"] == 11
+
+
+async def test_a_turn_that_lost_redis_is_handed_over(store: Store, tmp_path: Path) -> None:
+    """It failed, though nothing was wrong with it."""
+    done: list[str] = []
+    async with studio(store, tmp_path, by_content, skills=counting(done)) as it:
+
+        class Away(DyingSaver):
+            async def aput(self, *args: Any, **more: Any) -> Any:
+                self.fuse.writes += 1
+                if self.fuse.writes == self.fuse.at:
+                    raise it_is_away()
+                return await RedisSaver.aput(self, *args, **more)
+
+        thread = await it.desk.thread()
+        run = (await it.desk.send(thread)).run_id
+        turns = it.turns("A", Away(it.desk.store.redis, Fuse(3, after=False)))
+        assert await turns.take(await it.take(thread, "A")) is None
+        following = await it.take(thread, "B")
+        assert (following.attempt, following.crashes) == (2, 1)
+        await it.turns("B").take(following)
+        assert shown(await it.told(thread, run)) == "Working.\n\nResults: 8, posted A."
+        assert done == ["A"]
+
+
+def it_is_away() -> Exception:
+    from core.errors import StoreUnavailable  # noqa: PLC0415 - beside its only use
+
+    return StoreUnavailable("away")
+
+
+async def test_an_unreadable_checkpoint_is_set_aside(store: Store, tmp_path: Path) -> None:
+    async with studio(store, tmp_path, in_order(text("One."), text("Two."), text("Three."))) as it:
+        thread = await it.desk.thread()
+        await it.say(thread, "first")
+        index = keys.checkpoint(thread, "c")
+        for field in await it.desk.redis.hkeys(index):
+            await it.desk.redis.hset(index, field, b"\x00\x00\x00\x01garbage")
+        told = await it.say(thread, "second")
+        assert shown(told) == "Two."
+        assert any(e.type == "notice" and e.data["level"] == "warning" for e in told)
+        assert shown(await it.say(thread, "third")) == "Three."
+        assert [m.text for m in await it.state(thread)] == ["second", "Two.", "third", "Three."]
+
+
+async def test_thinking_without_an_opening_tag_keeps_the_tools(
+    store: Store, tmp_path: Path
+) -> None:
+    """What was shown as text was thinking: the reset took the tools from the record."""
+    script = in_order(
+        calls(("double", {"number": 4}), words="First."),
+        pieces("I ponder", "</think>", "It is 8."),
+    )
+    async with studio(store, tmp_path, script, skills=counting([])) as it:
+        thread = await it.desk.thread()
+        told = await it.say(thread, "Hi")
+        assert shown(told) == "First.\n\nIt is 8."
+        record = await it.last(thread)
+        assert [tool["status"] for tool in record["tools"]] == ["ok"]
+        assert record["reasoning"].strip() == "I ponder"
+
+
+async def test_a_long_conversation_costs_the_same_at_its_end(
+    store: Store, tmp_path: Path
+) -> None:
+    def script(body: dict[str, Any]) -> Reply:
+        if "keep the summary" in body["messages"][0]["content"]:
+            return text("They talked.")
+        return text("An answer of some words.")
+
+    groups = {"memory": {"short_term_window": 8}, "orchestrator": {"checkpoints_kept": 5}}
+    async with studio(store, tmp_path, script, **groups) as it:
+        thread = await it.desk.thread()
+        turns = it.turns()
+        sizes: list[int] = []
+        for number in range(120):
+            await it.desk.send(thread, f"m{number}", f"message {number}")
+            await turns.take(await it.take(thread))
+            sizes.append(await held(it, thread))
+        assert len(await it.state(thread)) <= 8 + 4 + 2
+        assert await it.summary(thread) == "They talked."
+        # It rises and falls with snapshots and prunings, and does not grow.
+        assert max(sizes[80:]) <= 1.1 * max(sizes[40:80])
+        assert max(len(body["messages"]) for body in it.model.bodies) <= 10
+        assert await it.checkpoints(thread) < 80
+        page = await it.services.threads.page(thread, limit=500, before=None)
+        assert len(page.messages) == 240
+
+
+async def held(it: Studio, thread: str) -> int:
+    """Bytes of all checkpoint keys of the thread."""
+    names = [name for name in await it.desk.redis.keys(f"*{thread}*") if b":cp:" in name]
+    return sum([await it.desk.redis.memory_usage(name, samples=0) for name in names])
+
+
+async def test_a_summary_that_fails_is_tried_again_and_never_blocks(
+    store: Store, tmp_path: Path
+) -> None:
+    asked = 0
+
+    def script(body: dict[str, Any]) -> Reply:
+        nonlocal asked
+        if "keep the summary" in body["messages"][0]["content"]:
+            asked += 1
+            return text(" ") if asked < 3 else text("At last.")
+        return text("Fine.")
+
+    async with studio(store, tmp_path, script, memory={"short_term_window": 4}) as it:
+        thread = await it.desk.thread()
+        for number in range(8):
+            told = await it.say(thread, f"message {number}", f"m{number}")
+            assert told[-1].data == {"status": "completed"}
+        assert await it.summary(thread) == "At last."
+        assert asked >= 3
+
+
+async def test_deleted_while_it_ran_nothing_comes_back(store: Store, tmp_path: Path) -> None:
+    reached, gate = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> str:
+        """Wait."""
+        reached.set()
+        await gate.wait()
+        return "waited"
+
+    script = in_order(calls(("wait", {})), text("Done."))
+    async with studio(store, tmp_path, script, skills=[skill(wait)]) as it:
+        thread = await it.desk.thread()
+        await it.desk.send(thread)
+        working = asyncio.create_task(it.turns().take(await it.take(thread)))
+        await reached.wait()
+        await it.services.threads.delete(USER, thread)
+        await it.saver.adelete_thread(thread)
+        gate.set()
+        assert await asyncio.wait_for(working, 5) is None
+        await it.services.gateway.settle()
+        left = [n for n in await it.desk.redis.keys(f"*{thread}*")]
+        assert [n for n in left if await it.desk.redis.ttl(n) < 0] == []
+
+
+async def test_kinds_of_a_resumed_turn(store: Store, tmp_path: Path) -> None:
+    async with studio(store, tmp_path, by_content, skills=counting([])) as it:
+        told, _, cut = await cut_and_resumed(it, Fuse(4, after=True))
+        assert cut
+        assert kinds(told)[0] == "turn_started"
+        assert [e.data["attempt"] for e in told if e.type == "turn_started"] == [1, 2]
+
+
+async def test_waiting_is_the_only_wait() -> None:
+    await wait_until(lambda: True)
