@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from api.announce import announce, forget_address
 from api.auth import install_auth
+from api.export import export_router
 from api.metrics import HttpMeter, metrics_router
 from api.openai_compat import openai_router
 from api.origins import Listening
@@ -66,6 +67,7 @@ def create_app(
     app.include_router(settings_router(services))
     app.include_router(system_router(services))
     app.include_router(metrics_router(services.store, shared))
+    app.include_router(export_router(services.store))
     app.include_router(openai_router(services, streams))
     mount_dashboard(app)
     app.add_middleware(HttpMeter)  # last: around all others

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
-from core.errors import AssistantError, ConfigError
+from core.errors import AssistantError, ConfigError, StoreUnavailable
 
 COMMANDS = {
     "up": ("api.up", "start everything: embedded server, web page and API, worker"),
@@ -29,10 +30,12 @@ One without a help text is for our own processes and not listed.
 """
 
 OK, FAILED, BAD_USE = 0, 1, 2
+TRY_LATER = os.EX_TEMPFAIL
+"""Redis does not answer: nothing is wrong with the command."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the value is the exit code: 0 ok, 1 failed, 2 bad use."""
+    """Run a command; the value is the exit code: 0 ok, 1 failed, 2 bad use, 75 try later."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = next((a for a in arguments if not a.startswith("-")), "")
     parser = argparse.ArgumentParser(
@@ -53,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(COMMANDS[parsed.command][0]).run(parsed))
     except ConfigError as error:
         return _complain(error, BAD_USE)
+    except StoreUnavailable as error:
+        return _complain(error, TRY_LATER)
     except AssistantError as error:
         return _complain(error, FAILED)
     except KeyboardInterrupt:

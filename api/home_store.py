@@ -19,12 +19,19 @@ async def open_home_store(settings: Settings) -> AsyncGenerator[Redis]:
 
     Raises ConfigError, StoreError.
     """
+    async with open_home(settings) as store:
+        yield store.redis
+
+
+@asynccontextmanager
+async def open_home(settings: Settings) -> AsyncGenerator[Store]:
+    """The same with our scripts and retries."""
     async with (
         server_for(settings.home, settings.store) as url,
         open_store(url) as store,
     ):
         try:
-            yield store.redis
+            yield store
         except RedisError as error:
             raise translate(error) from error
 

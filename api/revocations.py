@@ -11,12 +11,13 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, cast
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core import keys
+from core.listening import heard
 
 SWEEP_SECONDS = 5.0
 REMEMBERED_SECONDS = 30.0
@@ -96,13 +97,8 @@ class Revocations:
     async def _listen_once(self) -> None:
         async with self._redis.pubsub() as pubsub:
             await pubsub.subscribe(keys.revocations())
-            while True:
-                message = cast(
-                    "dict[str, Any] | None", await pubsub.get_message(timeout=SWEEP_SECONDS)
-                )
-                if message is None:
-                    await pubsub.ping()
-                elif message["type"] == "subscribe":
+            async for message in heard(pubsub):
+                if message["type"] == "subscribe":
                     self._subscribed.set()
                     await self._find_ended()
                 elif message["type"] == "message":

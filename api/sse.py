@@ -7,8 +7,9 @@ on.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Query, Request
@@ -17,6 +18,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from api.principal import Principal, signed_in
 from api.revocations import Revocations
 from core import keys
+from core.errors import StoreError
 from core.journal import (
     Entry,
     Hub,
@@ -30,6 +32,8 @@ from core.journal import (
 )
 from core.services import Services
 from core.telemetry import STREAM_READERS
+
+log = logging.getLogger(__name__)
 
 PING = 10
 """Seconds between comments on a silent stream; proxies cut silent connections after 60."""
@@ -121,10 +125,25 @@ class _Frame:
     ends_run: bool
 
 
+async def _until_outage(frames: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The frames; when Redis goes away the stream ends and the client comes again with its last
+    id."""
+    async with aclosing(frames):
+        try:
+            async for data in frames:
+                yield data
+        except StoreError as error:
+            log.info("an event stream ends: %s", error)
+
+
 def respond(frames: AsyncGenerator[bytes]) -> EventSourceResponse:
     """The streaming answer."""
     return EventSourceResponse(
-        frames, ping=PING, ping_message_factory=_ping, send_timeout=SEND_TIMEOUT, sep="\n"
+        _until_outage(frames),
+        ping=PING,
+        ping_message_factory=_ping,
+        send_timeout=SEND_TIMEOUT,
+        sep="\n",
     )
 
 

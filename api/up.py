@@ -92,6 +92,9 @@ class Child:
                 code == 2
             ):  # bad configuration: it has said what is wrong, a restart does not mend it
                 raise ConfigError(f"the {self.name} process cannot start like this")
+            if code == os.EX_TEMPFAIL:  # Redis is away; it has said so, and may be for long
+                await asyncio.sleep(WATCH)
+                continue
             now = time.monotonic()
             self.deaths = [
                 at for at in self.deaths if now - at < QUICK_DEATH * MAX_QUICK_DEATHS

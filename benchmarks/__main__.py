@@ -128,6 +128,7 @@ class Bench:
         for _ in range(self.size.starts):
             await self.ours.stop()
             self.results.start.append(await rest.cold_start(self.ours))
+        await self.redis.connection_pool.disconnect()
 
 
 @asynccontextmanager

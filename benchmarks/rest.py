@@ -40,6 +40,17 @@ class Idle:
     """Name → PSS in MiB, percent of a core."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Milliseconds added to a turn, and of CPU, with few and with many conversations stored."""
+
+    count: int
+    total_before: float
+    total_after: float
+    cpu_before: float
+    cpu_after: float
+
+
 async def cold_start(subject: Ours) -> Start:
     """Start on an existing home and answer one message."""
     ready = await subject.start()

@@ -61,8 +61,7 @@ async def write_backup(store: Store, path: Path, *, progress: Progress = silent)
     Raises FileNotWritten, Conflict, ConfigError when there is nothing or it cannot be read
     completely, StoreError.
     """
-    if path.exists() and not is_backup(path):
-        raise Conflict(f"{path} exists and is no backup; choose another name")
+    check_target(path)
     await check_saver(store)
     found = await store.retry(lambda: stored_format(store.redis))
     if found is None:
@@ -82,6 +81,12 @@ async def write_backup(store: Store, path: Path, *, progress: Progress = silent)
         totals = totals_of(content, snapshot)
         writer.end(asdict(totals))
     return Written(path, writer.size, created_at, totals)
+
+
+def check_target(path: Path) -> None:
+    """Refuse to write over anything but an older backup. Raises Conflict."""
+    if path.exists() and not is_backup(path):
+        raise Conflict(f"{path} exists and is no backup; choose another name")
 
 
 def totals_of(content: Content, snapshot: Snapshot) -> Totals:

@@ -30,10 +30,10 @@ CHECKSUM = 32
 LENGTH = struct.Struct(">I")
 PART_ITEMS = 2000
 PART_BYTES = 1 << 20
-"""A key with more goes into several records, so that nobody needs all of it in memory."""
+"""A key with more goes into several records, so that a restore needs little memory."""
 
-MAX_RECORD = 1 << 29
-"""Bytes; the longest value that Redis itself takes."""
+MAX_RECORD = 1 << 30
+"""Bytes; twice the longest value that Redis itself takes."""
 
 CHUNK = 1 << 20
 GZIP = 31
@@ -73,7 +73,7 @@ class Writer:
 
     def key(self, key: Key) -> None:
         """Add a key."""
-        for start, items in _parts(key):
+        for start, items in _cut(key):
             self._record([KEY, key.name, key.type, key.expires_at, key.last_id, start, items])
 
     def end(self, totals: Mapping[str, Any]) -> None:
@@ -83,18 +83,164 @@ class Writer:
         self._file.write(self._checksum.digest())
         self.size += CHECKSUM
 
-    def _record(fields: list[Any]) -> Key | dict[str, Any]:
-    match fields:
-        case ["k", name, kind, expires_at, last_id, start, items]:
-            key = Key(name, kind, expires_at, items, last_id, start)
-            # Nothing but our own state: pydocket's keys, for one, hold what runs as code when read.
-            if not _sound(key) or not keys.is_ours(key.text):
-                raise ValueError("no key of ours")
-            return key
-        case ["e", totals]:
-            return dict[str, Any](totals)
-        case _:
-            raise ValueError("an unknown kind of record")
+    def _record(self, fields: list[Any]) -> None:
+        body = ormsgpack.packb(fields)
+        self._put(self._gzip.compress(LENGTH.pack(len(body)) + body))
+
+    def _put(self, data: bytes) -> None:
+        self._checksum.update(data)
+        self._file.write(data)
+        self.size += len(data)
+
+
+def _cut(key: Key) -> Iterator[tuple[int, list[Any]]]:
+    """(start, items) of parts of about a MiB; one part even if there are no items."""
+    start = size = 0
+    for at, item in enumerate(key.items):
+        # Never between a field and its value.
+        if at % 2 == 0 and at > start and (at - start >= PART_ITEMS or size >= PART_BYTES):
+            yield start, key.items[start:at]
+            start, size = at, 0
+        size += size_of(item)
+    yield start, key.items[start:]
+
+
+def size_of(item: Any) -> int:
+    """About how many bytes an item of a key has."""
+    if isinstance(item, bytes):
+        return len(item)
+    return sum(map(size_of, cast("list[Any]", item))) if isinstance(item, list) else 8
+
+
+def is_backup(path: Path) -> bool:
+    """Whether a file begins like one of ours."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+# ---- read
+
+
+def check(path: Path) -> Backup:
+    """Read the whole file once. Raises BackupUnusable."""
+    with _opened(path) as file:
+        header = _header(file)
+        if header["assistant_backup"] > FORMAT:
+            raise BackupUnusable(
+                f"{path} has backup format {header['assistant_backup']}, this version reads up to "
+                f"{FORMAT}; restore it with version {header.get('product', '?')} or newer"
+            )
+        _check_sum(file, path)
+        totals: dict[str, Any] = {}
+        count = 0
+        for record in _records(file, path):
+            if isinstance(record, Key):
+                count += record.start == 0
+            else:
+                totals = record
+        if count != totals.get("keys"):
+            raise _damaged(path)
+    return Backup(path, header, totals)
+
+
+def parts(backup: Backup) -> Iterator[Key]:
+    """All keys, long ones in several parts, in the order in which they were written."""
+    with _opened(backup.path) as file:
+        _header(file)
+        for record in _records(file, backup.path):
+            if isinstance(record, Key):
+                yield record
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[IO[bytes]]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise BackupUnusable(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _header(file: IO[bytes]) -> dict[str, Any]:
+    """The header; the file stands at the first byte after it."""
+    line = file.readline(MAX_HEADER)
+    if not line.startswith(MAGIC):
+        raise BackupUnusable(f"{file.name} is no backup of the assistant")
+    try:
+        header: dict[str, Any] = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise _damaged(Path(file.name)) from error
+    if not all(isinstance(header.get(n), int) for n in ("assistant_backup", "state_format")):
+        raise _damaged(Path(file.name))
+    return header
+
+
+def _check_sum(file: IO[bytes], path: Path) -> None:
+    """Compare the checksum; the file stands where it stood."""
+    start, left = file.tell(), os.fstat(file.fileno()).st_size - CHECKSUM
+    file.seek(0)
+    checksum = hashlib.sha256()
+    while left > 0 and (data := file.read(min(CHUNK, left))):
+        checksum.update(data)
+        left -= len(data)
+    if left or file.read() != checksum.digest():
+        raise _damaged(path)
+    file.seek(start)
+
+
+def _records(file: IO[bytes], path: Path) -> Iterator[Key | dict[str, Any]]:
+    """Keys, and the totals at the end."""
+    try:
+        for body in _bodies(_unzipped(file)):
+            yield _understood(ormsgpack.unpackb(body))
+    except (zlib.error, struct.error, TypeError, ValueError) as error:
+        raise _damaged(path) from error
+
+
+def _unzipped(file: IO[bytes]) -> Iterator[bytes]:
+    unzip = zlib.decompressobj(GZIP)
+    while not unzip.eof:
+        data = unzip.unconsumed_tail or file.read(CHUNK)
+        if not data:
+            raise ValueError("the stream ends early")
+        # Bounded: a few bytes may say a gigabyte.
+        yield unzip.decompress(data, CHUNK)
+    if len(unzip.unused_data + file.read(CHECKSUM + 1)) != CHECKSUM:
+        raise ValueError("there is more than one stream")
+
+
+def _bodies(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    held = bytearray()
+    for chunk in chunks:
+        held += chunk
+        at = 0
+        while len(held) - at >= LENGTH.size:
+            (length,) = LENGTH.unpack_from(held, at)
+            if length > MAX_RECORD:
+                raise ValueError("a record is too long")
+            end = at + LENGTH.size + length
+            if len(held) < end:
+                break
+            yield bytes(held[at + LENGTH.size : end])
+            at = end
+        del held[:at]
+    if held:
+        raise ValueError("a record is cut")
+
+
+def _understood(fields: list[Any]) -> Key | dict[str, Any]:
+    """A record as a key or as the totals. Raises ValueError, TypeError."""
+    if fields[0] == END:
+        return dict[str, Any](fields[1])
+    _, name, kind, expires_at, last_id, start, items = fields
+    key = Key(name, kind, expires_at, items, last_id, start)
+    # Nothing but our own state: pydocket's keys, for one, hold what runs as code when read.
+    if fields[0] != KEY or not _sound(key) or not keys.is_ours(key.text):
+        raise ValueError("no key of ours")
+    return key
 
 
 def _sound(key: Key) -> bool:
@@ -102,7 +248,7 @@ def _sound(key: Key) -> bool:
     about = (
         (key.name, bytes),
         (key.expires_at, int | None),
-        (key.last_id, bytes if key.type == "stream" else None | bytes),
+        (key.last_id, bytes if key.type == "stream" else bytes | None),
         (key.start, int),
         (key.items, list),
     )
@@ -128,11 +274,8 @@ def _fits(kind: str, items: list[Any]) -> bool:
 
 
 def _is_entry(item: Any) -> bool:
-    match item:
-        case [bytes(), fields]:
-            return isinstance(fields, list) and _fits("hash", cast("list[Any]", fields))
-        case _:
-            return False
+    entry_id, fields = item
+    return isinstance(entry_id, bytes) and isinstance(fields, list) and _fits("hash", fields)  # pyright: ignore[reportUnknownArgumentType] - that is what it looks into
 
 
 def _damaged(path: Path) -> BackupUnusable:

@@ -129,12 +129,10 @@ class Bus:
                 return Accepted(inbound.id, run_id, duplicate=outcome == 0)
 
     async def _send(self, inbound: Inbound, names: tuple[str, ...], args: tuple[Any, ...]) -> int:
-        """One round trip. Order matters: the thread is pending before its message exists, and the
-        bell
-        rings after, so that a crash between any two leaves work for the sweeper, never a lost
-        message."""
+        """One round trip, all of it or nothing: a message without its thread's entry among the
+        pending ones is one that nobody looks for when the bell is lost."""
         thread_id = inbound.thread_id
-        async with self._store.redis.pipeline(transaction=False) as pipe:
+        async with self._store.redis.pipeline(transaction=True) as pipe:
             pipe.hset(keys.pending(), thread_id, inbound.id)
             pipe.evalsha(self._store.digest("submit"), len(names), *names, *args)
             pipe.lpush(keys.doorbell(), f"{thread_id}{BELL_SEPARATOR}{inbound.user_id}")

@@ -26,6 +26,7 @@ from redis.exceptions import RedisError
 from core import keys
 from core.bus import BELL_SEPARATOR, new_id
 from core.errors import Fenced, StoreError
+from core.listening import heard
 from core.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings import EngineSettings
@@ -35,7 +36,10 @@ from core.turns import GiveUp, Handler, Turns
 log = logging.getLogger(__name__)
 
 SWEEP = 1.0
-BLOCK = 5
+BLOCK = 2
+ANSWER = 1.0
+"""Seconds that the doorbell is waited for, and how late the answer "nobody rang" may be."""
+
 SIGN_OF_LIFE = 5.0
 WORKER_TTL = 15
 STALE_AFTER = 5.0
@@ -84,7 +88,12 @@ class Worker:
                 self._live_sign,
             )
         ]
-        await self._draining.wait()
+        asked = asyncio.create_task(self._draining.wait())
+        # A loop ends only by an error of ours: better a new process than one that is half dead.
+        await asyncio.wait([asked, *loops], return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        broken = [task for task in loops if task.done()]
+        self.drain()
         loops[0].cancel()
         loops[1].cancel()
         await self._finish_turns()
@@ -92,6 +101,8 @@ class Worker:
             task.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         await self._leave()
+        for task in broken:
+            task.result()
 
     def drain(self) -> None:
         """Take no more turns; finish the running ones within drain_seconds or hand them over."""
@@ -132,9 +143,12 @@ class Worker:
     async def _answer_bell(self) -> None:
         await self._slots.acquire()
         self._slots.release()
-        reply = await cast(
-            "Awaitable[tuple[bytes, bytes] | None]", self._blocking.blpop([keys.doorbell()], BLOCK)
-        )
+        # Longer than Redis waits: a connection whose other end has gone never answers.
+        async with asyncio.timeout(BLOCK + ANSWER):
+            reply = await cast(
+                "Awaitable[tuple[bytes, bytes] | None]",
+                self._blocking.blpop([keys.doorbell()], BLOCK),
+            )
         if reply is None:
             return
         thread_id, _, user_id = reply[1].decode().partition(BELL_SEPARATOR)
@@ -231,13 +245,11 @@ class Worker:
     # ---- while turns run
 
     async def _hear_cancels(self) -> None:
-        pubsub = self._blocking.pubsub(ignore_subscribe_messages=True)
-        async with pubsub:
+        async with self._blocking.pubsub() as pubsub:
             await pubsub.subscribe(keys.cancellations(), keys.settings_changed())
             await self._live.refresh()
-            while True:
-                message = cast("dict[str, Any] | None", await pubsub.get_message(timeout=None))
-                if message is None or message["type"] != "message":
+            async for message in heard(pubsub):
+                if message["type"] != "message":
                     continue
                 if message["channel"] == keys.settings_changed().encode():
                     await self._live.refresh()

@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 
 from core import keys
 from core.errors import Invalid, StoreUnavailable
+from core.listening import heard
 from core.store import Store
 from core.telemetry import SLOW_READERS
 
@@ -35,9 +36,6 @@ MAX_WAITING = 2_000
 """Entries that may wait for a slow reader before it is dropped; it resumes by its last id."""
 
 CONFIRM_TIMEOUT = 2.8
-SILENCE = 10.0
-"""Seconds without a word on the pub/sub connection before it is pinged, and then given up."""
-
 RENEW_PAUSE = 0.2
 
 ENTRY_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
@@ -239,16 +237,8 @@ class Hub:
         while not self._pubsub.subscribed:
             self._changed.clear()
             await self._changed.wait()
-        silent = 0
-        while True:
-            message = cast("dict[str, Any] | None", await self._pubsub.get_message(timeout=SILENCE))
-            silent = silent + 1 if message is None else 0
-            if silent == 1:
-                await self._pubsub.ping()
-            elif silent > 1:
-                raise ConnectionError("no answer to a ping")
-            if message is not None:
-                self._handle(message)
+        async for message in heard(self._pubsub):
+            self._handle(message)
 
     def _handle(self, message: dict[str, Any]) -> None:
         match message["type"]:

@@ -105,6 +105,12 @@ def user_threads(user_id: str) -> str:
     return user(user_id, "threads")
 
 
+def erasing(user_id: str) -> str:
+    """Set of the thread ids of a user who is being erased. Owner: core.erase · until it is
+    done."""
+    return user(user_id, "erasing")
+
+
 def user_channel(user_id: str) -> str:
     """Pub/sub channel on which journal entries of the user's threads are announced.
     Owner: core.journal · no storage."""
@@ -302,6 +308,16 @@ def user_and_part(name: str) -> tuple[str, str] | None:
 def _apart(name: str, start: str) -> tuple[str, str] | None:
     tag, closed, part = name.removeprefix(start).partition("}:")
     return (tag, part) if name.startswith(start) and closed else None
+
+
+def all_metas() -> str:
+    """Pattern of every thread's ``meta``."""
+    return meta("*")
+
+
+def all_of_user(user_id: str) -> str:
+    """Pattern of a user's keys."""
+    return user("".join(f"\\{c}" if c in "*?[]\\^-" else c for c in user_id), "*")
 
 
 def checkpoint_spaces(thread_id: str) -> tuple[str, str]:

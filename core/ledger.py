@@ -19,6 +19,7 @@ from core.bus import new_id
 from core.events import ToolStatus
 from core.mailbox import Turn
 from core.store import Store
+from core.turn_journal import OUTAGE_LIMIT
 
 CURRENT_TURN: ContextVar[Turn] = ContextVar("current_turn")
 """The turn that runs in this task and those it starts; set by the runner."""
@@ -60,4 +61,5 @@ class Ledger:
     async def finish(self, turn: Turn, call_id: str, status: ToolStatus, text: str) -> None:
         """Note the result. Raises StoreError: the outcome is then unknown to a resumed turn."""
         record = orjson.dumps({"s": status, "t": text})
-        await self._store.script("finish_call", (keys.calls(turn.thread_id),), (call_id, record))
+        names = (keys.calls(turn.thread_id),)
+        await self._store.script("finish_call", names, (call_id, record), deadline=OUTAGE_LIMIT)

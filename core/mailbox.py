@@ -151,6 +151,8 @@ class Mailbox:
         reply = await self._store.script("done", self._names(thread_id), args)
         if reply[0] == b"empty":
             await self._store.script("settle", (keys.pending(),), (thread_id, turn.message.id))
+        elif reply[0] == b"more":
+            await self._store.retry(lambda: self._store.redis.lpush(keys.doorbell(), thread_id))
         return _outcome(thread_id, reply)
 
     async def release(self, turn: Turn) -> None:

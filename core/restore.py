@@ -13,8 +13,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 from core import keys
-from core.backup import totals_of
-from core.backup_file import Backup, BackupUnusable, parts
+from core.backup_file import Backup, BackupUnusable, parts, size_of
 from core.content import Content
 from core.errors import AssistantError, Conflict
 from core.exclusive import exclusive, running_processes
@@ -88,7 +87,7 @@ async def _prepare(store: Store) -> None:
         return
     try:
         if await running_processes(store.redis):
-            raise Conflict("the assistant runs on this store; stop all of its processes first")
+            raise Conflict("the assistant runs on this Redis server; stop all of its processes first")
         if await _is_used(store):
             raise Conflict(
                 "there is data here already, and a restore never overwrites any; restore on an "
@@ -148,11 +147,18 @@ async def _fill(store: Store, backup: Backup, progress: Progress) -> _Filled:
                         written.add(part)
             await pipe.execute()
         progress(written.keys + expired, total)
-    report = await _compare(store, written, expired)
+    snapshot = await _compare(store, written)
+    report = Restored(
+        total - expired,
+        snapshot.thread_count,
+        snapshot.user_count,
+        snapshot.waiting_count,
+        expired,
+    )
     return _Filled(report, installation)
 
 
-async def _compare(store: Store, written: Content, expired: int) -> Restored:
+async def _compare(store: Store, written: Content) -> Snapshot:
     """Read everything back. Only what lasts is compared: the rest may have expired meanwhile, and
     the list of conversations with work names some of that."""
     found, snapshot = Content(), Snapshot(store)
@@ -164,8 +170,7 @@ async def _compare(store: Store, written: Content, expired: int) -> Restored:
             "the store does not hold what the backup holds; does something else write to it? "
             "Run `assistant restore FILE` again"
         )
-    totals = totals_of(found, snapshot)
-    return Restored(found.keys, totals.threads, totals.users, totals.waiting, expired)
+    return snapshot
 
 
 async def _finish(redis: Redis, installation: dict[bytes, bytes]) -> None:
@@ -182,7 +187,7 @@ def _batches(all_parts: Iterator[Key]) -> Iterator[list[Key]]:
     size = 0
     for part in all_parts:
         batch.append(part)
-        size += sum(len(item) if isinstance(item, bytes) else 64 for item in part.items)
+        size += sum(map(size_of, part.items))
         if len(batch) >= BATCH_COMMANDS or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0

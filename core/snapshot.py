@@ -70,7 +70,9 @@ class Names:
     others: list[str]
 
 
-async def scan(store: Store, pattern: str) -> AsyncIterator[list[str]]:
+async def scan(
+    store: Store, pattern: str, *, patience: float = PATIENCE
+) -> AsyncIterator[list[str]]:
     """Names of keys in batches; some may come twice, none that is there all the time is missed."""
     cursor = 0
     while True:
@@ -79,7 +81,7 @@ async def scan(store: Store, pattern: str) -> AsyncIterator[list[str]]:
                 "Awaitable[tuple[int, list[bytes]]]",
                 store.redis.scan(cursor, match=pattern, count=SCAN_COUNT),
             ),
-            deadline=PATIENCE,
+            deadline=patience,
         )
         yield [name.decode("utf-8", "surrogateescape") for name in found]
         if cursor == 0:
@@ -136,12 +138,6 @@ def _key(row: list[Any]) -> Key:
         items = [float(item) if n % 2 else item for n, item in enumerate(items)]
     at = expires_at if expires_at >= 0 else None
     return Key(name, kind.decode(), at, items, last_id or None)
-
-
-async def read_thread(store: Store, thread_id: str, unusual: Sequence[str] = ()) -> list[Key]:
-    """Every key of a conversation at one moment, its lease too."""
-    groups = [_group(thread_id, unusual)]
-    return (await read_groups(store, groups))[0]
 
 
 def _group(thread_id: str, unusual: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

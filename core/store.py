@@ -70,10 +70,12 @@ class Store:
             for name, body in scripts.items()
         }
 
-    async def script(self, name: str, names: Sequence[str], args: Sequence[Arg]) -> Any:
+    async def script(
+        self, name: str, names: Sequence[str], args: Sequence[Arg], *, deadline: float = DEADLINE
+    ) -> Any:
         """Run one of our scripts, retried. Every script is safe to repeat. Raises StoreError,
         Fenced."""
-        return await self.retry(lambda: self.script_once(name, names, args))
+        return await self.retry(lambda: self.script_once(name, names, args), deadline=deadline)
 
     async def script_once(self, name: str, names: Sequence[str], args: Sequence[Arg]) -> Any:
         """Run a script without retry. Raises RedisError."""
@@ -126,10 +128,20 @@ class Store:
                 if isinstance(error, AuthenticationError) or loop.time() + pause >= end:
                     raise translate(error) from error
                 REDIS_RETRIES.labels(type(error).__name__).inc()
+                await self._drop_idle()
             except RedisError as error:
                 raise translate(error) from error
             await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
             pause = min(pause * 2, 0.5)
+
+    async def _drop_idle(self) -> None:
+        """Close the connections that nobody uses now: when one has died they all may have, some
+        without a word, and each would cost a caller its time."""
+        pool = self.redis.connection_pool
+        # The pool's own disconnect() waits in between, while others take what it is closing.
+        idle = cast("list[AbstractConnection]", getattr(pool, "_available_connections", ()))
+        for connection in tuple(idle):
+            await connection.disconnect(nowait=True)
 
 
 def translate(error: BaseException) -> StoreError | Fenced:

@@ -79,7 +79,7 @@ class Threads:
             fields["ttl"] = ttl
 
         async def send() -> None:
-            async with self._store.redis.pipeline(transaction=False) as pipe:
+            async with self._store.redis.pipeline(transaction=True) as pipe:
                 pipe.hset(keys.meta(thread_id), mapping=cast("dict[Any, Any]", fields))
                 if ttl is None:
                     pipe.zadd(keys.user_threads(user_id), {thread_id: now})
@@ -208,6 +208,18 @@ class Threads:
         if run_id is not None:
             since = await self._before_run(thread_id, run_id, since)
         return Page(messages, first or None, run_id, since)
+
+    async def everything(self, thread_id: str) -> list[dict[str, Json]]:
+        """All messages: also answers that were tried again, and messages that still wait."""
+
+        async def send() -> list[Any]:
+            async with self._store.redis.pipeline(transaction=True) as pipe:
+                pipe.lrange(keys.transcript(thread_id), 0, -1)
+                pipe.xrange(keys.inbox(thread_id))
+                return await pipe.execute()
+
+        rows, waiting = await self._store.retry(send)
+        return [*map(orjson.loads, rows), *map(_queued, waiting)]
 
     async def _before_run(self, thread_id: str, run_id: str, newest: str) -> str:
         """Id of the last entry that does not belong to the running turn."""

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from core import telemetry
 from core.errors import Fenced, StoreError
@@ -24,6 +24,7 @@ LONGEST_RENEWAL = 0.6
 """Seconds between renewals: a turn hears by them of a cancellation whose announcement was lost, and
 that may take a second, one and a half of these pauses included."""
 
+T = TypeVar("T")
 Reason = Literal["user", "lost", "drain"]
 
 
@@ -125,9 +126,7 @@ class Turns:
             if run is None:
                 return None
             ending = run
-        following = await self._end(turn, ending)
-        clock.ended(ending.events)
-        return following
+        return await self._end(turn, ending, clock)
 
     async def _run(self, turn: Turn) -> Ending | None:
         """The ending, or None when the turn was handed over or lost."""
@@ -142,7 +141,7 @@ class Turns:
             return Ending([*writer.take_rest(), *ending.events], ending.records)
         except HandOver:
             await writer.close()
-            await self._mailbox.release(turn)
+            await self._patiently(turn, "hand-over", lambda: self._mailbox.release(turn))
             telemetry.HANDOVERS.inc()
             log.info("run %s handed over", turn.run_id)
             return None
@@ -154,24 +153,36 @@ class Turns:
             await writer.close()
             self.running.pop(turn.run_id, None)
 
-    async def _end(self, turn: Turn, ending: Ending) -> Turn | Busy | None:
-        """Write the end, through an outage of Redis if need be."""
-        limit = time.monotonic() + OUTAGE_LIMIT
-        while True:
-            try:
-                return await self._mailbox.done(
+    async def _end(self, turn: Turn, ending: Ending, clock: TurnClock) -> Turn | Busy | None:
+        """Write the end and take the next message."""
+        try:
+            following = await self._patiently(
+                turn,
+                "end",
+                lambda: self._mailbox.done(
                     turn,
                     events=ending.events,
                     records=ending.records,
                     settings=self._engine,
                     take_next=not self.draining,
-                )
-            except Fenced:
-                return None
+                ),
+            )
+        except Fenced:
+            telemetry.LOST.inc()
+            return None
+        clock.ended(ending.events)
+        return following
+
+    async def _patiently(self, turn: Turn, what: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Write through an outage of Redis. Raises Fenced, StoreError."""
+        limit = time.monotonic() + OUTAGE_LIMIT
+        while True:
+            try:
+                return await call()
             except StoreError as error:
                 if time.monotonic() > limit:
                     raise
-                log.warning("run %s: end not written yet: %s", turn.run_id, error)
+                log.warning("run %s: %s not written yet: %s", turn.run_id, what, error)
                 await asyncio.sleep(RETRY_PAUSE)
 
     async def renew(self) -> None:

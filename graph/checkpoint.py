@@ -12,6 +12,7 @@ import copy
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -33,7 +34,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from core import keys
 from core.errors import AssistantError
-from core.store import Arg, Store, read_scripts, translate
+from core.store import DEADLINE, Arg, Store, read_scripts, translate
+from core.turn_journal import OUTAGE_LIMIT
 from graph.checkpoint_base import AsyncOnlySaver
 from graph.checkpoint_codec import UNREADABLE, pack_record, pack_writes, read_writes
 from graph.checkpoint_read import Ancestor, Row, open_row, read_history
@@ -56,6 +58,21 @@ class CheckpointUnreadable(AssistantError):
     """A stored checkpoint cannot be read; ``RedisSaver.quarantine`` lets the conversation go on."""
 
     code = "checkpoint_unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write: a script with its keys and arguments.
+
+    ``begins`` is the id of a checkpoint that holds nothing but a turn's input, ``follows`` that of
+    the checkpoint that the write belongs to or comes after.
+    """
+
+    script: str
+    names: Sequence[str]
+    args: Sequence[Arg]
+    begins: str = ""
+    follows: str = ""
 
 
 class RedisSaver(AsyncOnlySaver):
@@ -159,11 +176,14 @@ class RedisSaver(AsyncOnlySaver):
             new_versions=new_versions,
         )
         index, records, blobs, _ = data_keys(thread_id, ns)
-        await self._run(
+        write = Write(
             "put",
             [*thread_keys(thread_id), index, records, blobs],
             [self._epoch, self._ttl, ns, checkpoint["id"], record.data, *record.blobs],
+            begins=checkpoint["id"] if metadata.get("source") == "input" else "",
+            follows=parent,
         )
+        await self._write(write)
         return config_of(thread_id, ns, checkpoint["id"])
 
     async def aput_writes(
@@ -179,11 +199,13 @@ class RedisSaver(AsyncOnlySaver):
         flight = asyncio.get_running_loop().create_future()
         self._in_flight.setdefault(place, set()).add(flight)
         try:
-            await self._run(
+            write = Write(
                 "put_writes",
                 [*thread_keys(thread_id), data_keys(thread_id, ns)[3]],
                 [self._epoch, self._ttl, ns, checkpoint_id, batch],
+                follows=checkpoint_id,
             )
+            await self._write(write)
         finally:
             flight.set_result(None)
             self._in_flight[place].discard(flight)
@@ -243,13 +265,23 @@ class RedisSaver(AsyncOnlySaver):
 
     # ---- inside
 
+    async def _write(self, write: Write) -> None:
+        """Store a checkpoint or a task's writes; a turn's saver may hold them back."""
+        await self._run(write.script, write.names, write.args)
+
     async def _run(self, script: str, names: Sequence[str], args: Sequence[Arg]) -> Any:
         try:
             return await self._store.script_once(script, names, args)
         except OFFLINE:
-            return await self._store.script(script, names, args)
+            # A turn outlives an outage: what the model has said is not asked for again.
+            patience = OUTAGE_LIMIT if self._epoch else DEADLINE
+            return await self._store.script(script, names, args, deadline=patience)
         except RedisError as error:
-            raise unreadable(error) if "UNREADABLE" in str(error) else translate(error) from error
+            raise self._translated(error) from error
+
+    @staticmethod
+    def _translated(error: RedisError) -> AssistantError:
+        return unreadable(error) if "UNREADABLE" in str(error) else translate(error)
 
     def _tuple(
         self, thread_id: str, ns: str, row: Row, *, keep_span: bool = True

@@ -18,6 +18,7 @@ from core import keys
 from core.errors import ConfigError
 from core.settings import Settings
 from graph.checkpoint import RedisSaver
+from graph.turn_saver import TurnSaver
 
 Saver: TypeAlias = "BaseCheckpointSaver[Any]"
 
@@ -83,7 +84,15 @@ def for_turn(saver: Saver, *, epoch: int, ttl: int | None) -> Saver:
 
     redis-stack knows neither: there only the lease keeps a stale worker out.
     """
-    return saver.fenced(epoch).with_ttl(ttl) if isinstance(saver, RedisSaver) else saver
+    if not isinstance(saver, RedisSaver):
+        return saver
+    return TurnSaver.of(saver.fenced(epoch).with_ttl(ttl))
+
+
+async def settle(saver: Saver) -> None:
+    """Write what a turn's saver still holds back. Raises Fenced, StoreError."""
+    if isinstance(saver, TurnSaver):
+        await saver.flush()
 
 
 async def trim(saver: Saver, thread_id: str, *, count: int) -> None:

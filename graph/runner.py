@@ -27,7 +27,7 @@ from core.turn_meter import RunMeter, measured_run
 from core.turns import Ending, HandOver, TurnControl, plain_ending
 from graph.build import Graph
 from graph.checkpoint import CheckpointUnreadable
-from graph.checkpoint_select import Saver, for_turn, set_aside, trim
+from graph.checkpoint_select import Saver, for_turn, set_aside, settle, trim
 from graph.record import Record
 from graph.replay import replay
 from nodes.state import Context, State, TurnState
@@ -128,6 +128,18 @@ class Runner:
             "recursion_limit": RECURSION_LIMIT,
         }
         try:
+            await self._go(turn, graph, config, emit, meter)
+        except BaseException:
+            # Also of a turn that fails or is stopped, the message stays part of the conversation.
+            await _write_held(graph, turn)
+            raise
+        await self._prune(turn, graph)
+
+    async def _go(
+        self, turn: Turn, graph: Graph, config: RunnableConfig, emit: Any, meter: RunMeter
+    ) -> None:
+        """Run the graph to its end, from the start or from where an earlier attempt came."""
+        try:
             graph_input = await self._input(turn, graph, config, emit)
             if graph_input is not False:
                 await self._stream(graph, graph_input, config, meter.watching(emit))
@@ -143,7 +155,6 @@ class Runner:
             )
             fresh = fresh_input(turn, self._context)
             await self._stream(graph, fresh, config, meter.watching(emit))
-        await self._prune(turn, graph)
 
     def _bound(self, turn: Turn) -> Graph:
         """The graph with a saver that writes under this turn's fence and life time."""
@@ -196,6 +207,13 @@ class Runner:
 
 def _saver(graph: Graph) -> Saver:
     return cast("Saver", graph.checkpointer)
+
+
+async def _write_held(graph: Graph, turn: Turn) -> None:
+    try:
+        await settle(_saver(graph))
+    except AssistantError as error:
+        log.warning("thread %s: the message is not in its state: %s", turn.thread_id, error)
 
 
 def fresh_input(turn: Turn, context: Context, gone: list[RemoveMessage] | None = None) -> State:

@@ -45,7 +45,8 @@ async def open_worker(
 async def _assemble(
     stack: AsyncExitStack, services: Services, url: str, toolsets: Sequence[Toolset]
 ) -> Worker:
-    saver = await open_saver(services.store.redis, services.settings.current)
+    redis, settings = services.store.redis, services.settings.current
+    saver = await services.store.retry(lambda: open_saver(redis, settings))
     context = Context(services, build_toolbox(services, toolsets))
     graph = build_graph(context, saver)
     await publish_drawing(services, drawing(graph))

@@ -16,7 +16,7 @@ from core.services import Services
 from nodes.messages import messages_reducer
 from tools.base import Toolbox
 
-SNAPSHOT_FREQUENCY = 24
+SNAPSHOT_FREQUENCY = 10
 """Writes of messages between two snapshots of the window: loading replays half of them on
 average."""
 

@@ -10,7 +10,7 @@ from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
-from core.errors import StoreError, ToolError
+from core.errors import AssistantError, StoreError, StoreUnavailable
 from core.events import ToolFinished, ToolStarted, ToolStatus, scrub
 from core.ledger import CURRENT_TURN, Ledger
 from nodes.state import OUTCOME, Context, ToolTask
@@ -77,7 +77,9 @@ async def run_call(
     try:
         async with asyncio.timeout(seconds):
             result = await skill.tool.ainvoke({**arguments, "caller": caller})
-    except ToolError as error:
+    except StoreUnavailable:
+        raise  # the turn goes on from here when Redis is back
+    except AssistantError as error:
         return "error", str(error)
     except ValidationError as error:
         return "error", _explain(name, error)

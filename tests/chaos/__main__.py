@@ -15,8 +15,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=1000)
     parser.add_argument("--short", action="store_true", help="as in `make test`: no long outages")
+    parser.add_argument("--timeline", action="store_true", help="print what happened when")
     args = parser.parse_args()
     report = asyncio.run(run(args.seed, args.faults, long=not args.short))
+    if args.timeline:
+        sys.stdout.write("\n".join([*report.timeline, ""]))
     sys.stdout.write(report.summary() + "\n")
     return 1 if report.wrong else 0
 

@@ -38,6 +38,7 @@ class Report:
     model_calls: int = 0
     effects_unknown: int = 0
     wrong: list[str] = field(default_factory=list[str])
+    timeline: list[str] = field(default_factory=list[str])
 
     def summary(self) -> str:
         """For people."""
@@ -97,6 +98,7 @@ async def _run(world: World, report: Report, faults: list[tuple[Fault, int, floa
     report.seconds = time.monotonic() - began
     report.wrong += [f"a client failed: {error!r}" for error in ended if error is not None]
     await _rest(world)
+    report.timeline = world.timeline
     report.wrong += await violations(world, report.conversations) + report.answers.wrong
 
 
@@ -119,7 +121,9 @@ async def _hurt(world: World, report: Report, faults: list[tuple[Fault, int, flo
     async def one(fault: Fault, seed: int) -> None:
         try:
             async with groups[fault.group]:
+                world.note(fault.name)
                 await fault.act(world, random.Random(seed))
+            world.note(f"{fault.name}: over")
             report.faults[fault.name] += 1
         finally:
             places.release()

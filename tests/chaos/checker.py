@@ -51,7 +51,9 @@ async def violations(world: World, conversations: list[Conversation]) -> list[st
         found += conversation.wrong
         found += await _conversation(world, conversation, effects)
     labels = {s.label for c in conversations for s in c.sent}
-    for thread in sorted({w.partition(" ")[0].rstrip(":") for w in found if w.startswith("t_")})[:3]:
+    for thread in sorted({w.partition(" ")[0].rstrip(":") for w in found if w.startswith("t_")})[
+        :3
+    ]:
         found += await evidence(world, thread)
     found += [f"effect of nobody's message: {label}" for label in effects if label not in labels]
     found += await stored(world)
@@ -226,7 +228,9 @@ async def evidence(world: World, thread: str) -> list[str]:
     lines = [f"journal of {thread}:"]
     for entry, fields in rows:
         body = fields[b"d"].decode()[:60]
-        lines.append(f"  {entry.decode()} {fields[b'r'].decode()[-6:]} {fields[b't'].decode()} {body}")
+        lines.append(
+            f"  {entry.decode()} {fields[b'r'].decode()[-6:]} {fields[b't'].decode()} {body}"
+        )
     log = (world.home / "model.jsonl").read_bytes().splitlines()
     labels = {line.decode() for line in log if thread.encode() in line}
     return ["\n".join([*lines, *labels])]

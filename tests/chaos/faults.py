@@ -153,8 +153,8 @@ async def way_slow(world: World, rng: random.Random) -> None:
 
 
 def _model(fault: ModelFault) -> Act:
-    async def act(world: World, rng: random.Random) -> None:
-        world.model.due.extend([fault] * rng.choice((1, 1, 2)))
+    async def act(world: World, _rng: random.Random) -> None:
+        world.model.due.append(fault)
         await asyncio.sleep(0.2)
 
     return act
@@ -180,14 +180,14 @@ FAULTS = (
     Fault("way cut", "redis", 8, way_cut),
     Fault("way half open", "redis", 5, way_half_open),
     Fault("way slow", "redis", 6, way_slow),
-    Fault("model slow", "model", 3, _model("slow")),
-    Fault("model hangs", "model", 2, _model("hang")),
-    Fault("model stalls", "model", 2, _model("stall")),
-    Fault("model garbage", "model", 2, _model("garbage")),
-    Fault("model endless", "model", 1, _model("endless")),
-    Fault("model cut", "model", 3, _model("cut")),
-    Fault("model error", "model", 2, _model("error")),
-    Fault("model noise", "model", 2, _model("noise")),
+    Fault("model slow", "model", 2, _model("slow")),
+    Fault("model hangs", "model", 0.7, _model("hang")),
+    Fault("model stalls", "model", 0.7, _model("stall")),
+    Fault("model garbage", "model", 1, _model("garbage")),
+    Fault("model endless", "model", 0.5, _model("endless")),
+    Fault("model cut", "model", 1.5, _model("cut")),
+    Fault("model error", "model", 1, _model("error")),
+    Fault("model noise", "model", 1, _model("noise")),
 )
 
 LONG_OUTAGE = Fault("redis away for a minute", "redis", 0, _way("reset", 60.0))

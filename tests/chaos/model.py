@@ -25,8 +25,8 @@ of no meaning in the middle of an answer."""
 LABEL = re.compile(r"\[(c\d+-\d+-m\d+)\]")
 """How the campaign's messages name themselves."""
 
-HANG = 4.0
-ENDLESS = 6.0
+HANG = 7.0
+ENDLESS = 4.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 

@@ -64,6 +64,10 @@ class Conversation:
         self.last_id = event.id
         self.shown.setdefault(event.data["run_id"], Shown()).take(event)
 
+    def name_of(self, run_id: str) -> str:
+        """The label of a run's message, as far as it is known."""
+        return next((s.label for s in self.sent if s.run_id == run_id), run_id)
+
     def waiting(self) -> list[Sent]:
         """Messages whose run has not ended in the eyes of the reader."""
         return [s for s in self.sent if s.run_id and not self._ended(s.run_id)]
@@ -168,9 +172,7 @@ async def converse(
     return conversation
 
 
-async def _send(
-    world: World, answers: Answers, conversation: Conversation, sent: Sent
-) -> None:
+async def _send(world: World, answers: Answers, conversation: Conversation, sent: Sent) -> None:
     path = f"/api/threads/{conversation.thread_id}/messages"
     response, sent.tries = await insist(
         world, answers, path, {"text": sent.text, "id": sent.message_id}
@@ -180,6 +182,7 @@ async def _send(
         return
     sent.run_id, sent.accepted_at = response.json()["run_id"], time.time()
     conversation.sent.append(sent)
+    world.note(f"accepted {sent.label} after {sent.tries}")
 
 
 async def _quiet(conversation: Conversation) -> None:
@@ -196,6 +199,8 @@ async def read(world: World, conversation: Conversation, rng: random.Random) -> 
                 stream = events(client, path, last_id=conversation.last_id, until_idle=False)
                 async for event in stream:
                     conversation.take(event)
+                    if event.type in ("turn_started", "turn_finished"):
+                        world.note(f"{event.type} {conversation.name_of(event.data['run_id'])}")
                     done = conversation.closed and not conversation.waiting()
                     if done or rng.random() < CUT_SHARE:
                         break

@@ -15,8 +15,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
+import orjson
 from redis.asyncio import Redis
 
 from api.api_keys import create_key
@@ -29,7 +31,7 @@ from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.stack import PASSWORD, ROOT, USER
 from tests.support.waiting import wait_until
 
-WORKER = ROOT / "tests" / "support" / "worker_with_effects.py"
+NURSERY = ROOT / "tests" / "chaos" / "nursery.py"
 EFFECTS_FILE = "effects.jsonl"
 READY = b"is ready"
 START_LIMIT = 60.0
@@ -40,10 +42,68 @@ CAMPAIGN = {
     "ENGINE_MAX_ATTEMPTS": "100",
     "ENGINE_MAX_INBOX": "100",
     "ORCHESTRATOR_TURN_TIMEOUT": "60",
-    "MODEL_FIRST_BYTE_TIMEOUT": "2",
-    "MODEL_IDLE_TIMEOUT": "2",
+    "MODEL_FIRST_BYTE_TIMEOUT": "5",
+    "MODEL_IDLE_TIMEOUT": "5",
 }
 """Settings under which much happens in a short time."""
+
+
+class Nursery:
+    """Forks processes of the product (nursery.py)."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._started: asyncio.Queue[int] = asyncio.Queue()
+        self._ends: dict[int, asyncio.Future[int]] = {}
+        self._lock = asyncio.Lock()
+
+    async def start(self, request: dict[str, Any]) -> tuple[int, asyncio.Future[int]]:
+        """The pid, and the exit code once there is one."""
+        assert self._process.stdin is not None
+        async with self._lock:
+            self._process.stdin.write(orjson.dumps(request) + b"\n")
+            pid = await self._started.get()
+        return pid, self._end_of(pid)
+
+    def _end_of(self, pid: int) -> asyncio.Future[int]:
+        return self._ends.setdefault(pid, asyncio.get_running_loop().create_future())
+
+    async def listen(self) -> None:
+        """Hear what it says, until cancelled."""
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            match orjson.loads(line):
+                case {"started": pid}:
+                    self._ends.pop(pid, None)
+                    self._started.put_nowait(pid)
+                case {"ended": pid, "code": code}:
+                    end = self._end_of(pid)
+                    if not end.done():
+                        end.set_result(code)
+                case _:
+                    pass
+
+
+@asynccontextmanager
+async def running_nursery() -> AsyncGenerator[Nursery]:
+    """A nursery that has imported everything."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(NURSERY),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    nursery = Nursery(process)
+    listening = asyncio.create_task(nursery.listen())
+    try:
+        yield nursery
+    finally:
+        process.stdin.close()
+        await process.wait()
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
 
 
 @dataclass(eq=False)
@@ -51,10 +111,10 @@ class Child:
     """One process of the product, kept running."""
 
     name: str
-    arguments: tuple[str, ...]
+    command: str
     world: World
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    process: asyncio.subprocess.Process | None = None
+    pid: int = 0
     starts: int = 0
 
     @property
@@ -64,45 +124,49 @@ class Child:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, if it lives."""
-        if self.process is not None and self.process.returncode is None:
-            self.process.send_signal(number)
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     async def keep(self) -> None:
-        """Start it again and again until cancelled."""
+        """Start it again and again until cancelled; then kill it."""
         while True:
-            process = await self._start()
-            watching = asyncio.create_task(self._watch_ready())
+            before = self._marks()
+            self.starts += 1
+            self.pid, end = await self.world.nursery.start(self._request())
+            watching = asyncio.create_task(self._watch_ready(before))
             try:
-                await process.wait()
+                self.world.note(f"{self.name} ended with {await asyncio.shield(end)}")
+            except asyncio.CancelledError:
+                self.signal(signal.SIGKILL)
+                await end
+                raise
             finally:
+                self.pid = 0
                 watching.cancel()
                 self.ready.clear()
             await asyncio.sleep(0.1)
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        self.starts += 1
-        with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *self.arguments,
-                env=self.world.environment(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.world.home,
-                start_new_session=True,
-            )
-        return self.process
+    def _request(self) -> dict[str, Any]:
+        return {
+            "command": self.command,
+            "log": str(self.log),
+            "folder": str(self.world.home),
+            "environment": self.world.environment(),
+        }
 
-    async def _watch_ready(self) -> None:
-        before = self.log.read_bytes().count(READY)
-        while not (
-            await self.world.web_answers()
-            if self is self.world.web
-            else self.log.read_bytes().count(READY) > before
-        ):
-            await asyncio.sleep(0.05)
+    def _marks(self) -> int:
+        return self.log.read_bytes().count(READY) if self.log.exists() else 0
+
+    async def _watch_ready(self, before: int) -> None:
+        await wait_until(lambda: self._works(before), timeout=3600, every=0.05)
         self.ready.set()
+        self.world.note(f"{self.name} is ready")
+
+    async def _works(self, before: int) -> bool:
+        if self.command == "api":
+            return await self.world.web_answers()
+        return self._marks() > before
 
 
 @dataclass(eq=False)
@@ -111,6 +175,7 @@ class World:
 
     home: Path
     port: int
+    nursery: Nursery
     model: FaultyModel
     proxy: FaultProxy
     server: EmbeddedServer
@@ -124,8 +189,15 @@ class World:
     web_hurt_at: float = -1000.0
     """When the web process itself was last hurt, or had just come back."""
 
+    timeline: list[str] = field(default_factory=list[str])
+    began: float = field(default_factory=time.monotonic)
+
+    def note(self, what: str) -> None:
+        """Remember when something happened."""
+        self.timeline.append(f"{time.monotonic() - self.began:7.2f} {what}")
+
     def __post_init__(self) -> None:
-        self.web = Child("web", (str(ROOT / "assistant.py"), "api"), self)
+        self.web = Child("web", "api", self)
 
     @property
     def url(self) -> str:
@@ -193,6 +265,7 @@ async def running_world(*, workers: int = 2, **settings: str) -> AsyncGenerator[
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         holder = stack.enter_context(contextlib.closing(reserve_port()))
+        nursery = await stack.enter_async_context(running_nursery())
         model = await stack.enter_async_context(faulty_model(home / "model.jsonl"))
         server = await start_server(home, StoreSettings())
         stack.push_async_callback(_stop_redis, home)
@@ -200,10 +273,10 @@ async def running_world(*, workers: int = 2, **settings: str) -> AsyncGenerator[
         redis = connect(server.url)
         stack.push_async_callback(redis.aclose)
         port = holder.getsockname()[1]
-        world = World(home, port, model, proxy, server, redis, settings=settings)
+        world = World(home, port, nursery, model, proxy, server, redis, settings=settings)
         await set_first_password(redis, PASSWORD)
         _, world.key = await create_key(redis, USER, "chaos", "admin")
-        world.workers = [Child(f"worker{n}", (str(WORKER),), world) for n in range(1, workers + 1)]
+        world.workers = [Child(f"worker{n}", "worker", world) for n in range(1, workers + 1)]
         children = [world.web, *world.workers]
         tasks = [asyncio.create_task(child.keep(), name=child.name) for child in children]
         try:
@@ -213,14 +286,6 @@ async def running_world(*, workers: int = 2, **settings: str) -> AsyncGenerator[
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await _end(children)
-
-
-async def _end(children: list[Child]) -> None:
-    for child in children:
-        child.signal(signal.SIGKILL)
-        if child.process is not None:
-            await child.process.wait()
 
 
 async def _stop_redis(home: Path) -> None:

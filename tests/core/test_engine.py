@@ -210,9 +210,7 @@ async def test_a_message_that_kills_its_worker_is_given_up(
     thread = await desk.thread()
 
     class Crashing(Scripted):
-        async def __call__(
-            self, turn: Turn, control: TurnControl, journal: TurnJournal
-        ) -> Ending:
+        async def __call__(self, turn: Turn, control: TurnControl, journal: TurnJournal) -> Ending:
             if turn.message.id == "m1":
                 # The lease would run out first; the test does not wait for that.
                 await desk.redis.delete(keys.lease(thread))

@@ -192,7 +192,9 @@ async def test_readers_come_and_go_in_the_same_instant(desk: Desk, hub: Hub) -> 
         async with hub.subscribe(USER, thread):
             pass
         async with hub.subscribe(USER, thread) as subscription:
-            await desk.redis.publish(keys.user_channel(USER), f"{thread}\x1e{number + 1}-0\x1fr\x1fx\x1f{{}}")
+            await desk.redis.publish(
+                keys.user_channel(USER), f"{thread}\x1e{number + 1}-0\x1fr\x1fx\x1f{{}}"
+            )
             entries: list[Entry] | None = None
             while not entries:
                 entries = await asyncio.wait_for(subscription.get(), 2)

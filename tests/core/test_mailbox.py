@@ -315,9 +315,7 @@ async def test_claims_whose_replies_are_lost_are_no_crashes(desk: Desk, proxy: F
     assert len(await desk.entries(thread)) == 1
 
 
-async def test_ends_whose_replies_are_lost_are_written_once(
-    desk: Desk, proxy: FaultProxy
-) -> None:
+async def test_ends_whose_replies_are_lost_are_written_once(desk: Desk, proxy: FaultProxy) -> None:
     thread = await desk.thread()
     for name in ("m1", "m2"):
         await desk.send(thread, name)

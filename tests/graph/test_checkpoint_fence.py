@@ -119,10 +119,14 @@ async def test_each_write_checks_the_epoch(redis: Redis) -> None:
     assert [write[0] for write in found.pending_writes or []] == ["task", "unbound"]
 
 
-async def test_without_an_epoch_in_redis_nothing_is_refused(redis: Redis) -> None:
-    saver = RedisSaver(redis).fenced(5)
+async def test_a_deleted_thread_takes_no_writes_of_its_turn(redis: Redis) -> None:
+    """They brought back what had just been erased, and nothing would ever erase it again."""
+    saver = RedisSaver(redis)
+    with pytest.raises(Fenced):
+        await saver.fenced(5).aput(thread("t"), checkpoint(), about(), {})
     config = await saver.aput(thread("t"), checkpoint(), about(), {})
-    await saver.aput_writes(config, [("a", 1)], "task")
+    with pytest.raises(Fenced):
+        await saver.fenced(5).aput_writes(config, [("a", 1)], "task")
 
 
 async def test_a_cancelled_turn_goes_on_where_it_was(redis: Redis) -> None:

@@ -19,8 +19,8 @@ from tests.support.studio import (
     in_order,
     kinds,
     shown,
-    studio,
     stuck,
+    studio,
     text,
     thinking,
 )

@@ -9,59 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from core import keys
 from core.mailbox import Turn
-from core.store import Store
+from core.store import Store, open_store
 from graph.checkpoint import RedisSaver
 from tests.support.desk import USER
+from tests.support.fault_proxy import FaultProxy, Fuse, fault_proxy
 from tests.support.studio import (
     Reply,
     Studio,
     Told,
     calls,
     in_order,
-    kinds,
     pieces,
     shown,
     studio,
     text,
 )
-from tests.support.waiting import wait_until
 from tools.base import Skill, skill
-
-
-@dataclass
-class Fuse:
-    """Counts writes of the saver and cuts the worker off at one of them."""
-
-    at: int
-    after: bool
-    writes: int = 0
-
-    async def around(self, write: Any) -> Any:
-        self.writes += 1
-        if self.writes == self.at and not self.after:
-            raise asyncio.CancelledError
-        result = await write
-        if self.writes == self.at and self.after:
-            raise asyncio.CancelledError
-        return result
-
-
-class DyingSaver(RedisSaver):
-    """A saver in a worker that dies before or after one of its writes."""
-
-    def __init__(self, redis: Redis, fuse: Fuse) -> None:
-        super().__init__(redis)
-        self.fuse = fuse
-
-    async def aput(self, *args: Any, **more: Any) -> Any:
-        return await self.fuse.around(super().aput(*args, **more))
-
-    async def aput_writes(self, *args: Any, **more: Any) -> Any:
-        return await self.fuse.around(super().aput_writes(*args, **more))
 
 
 def counting(done: list[str]) -> list[Skill]:
@@ -100,44 +66,60 @@ async def died(it: Studio, thread: str) -> None:
     await it.desk.redis.delete(keys.lease(thread))
 
 
-async def cut_and_resumed(it: Studio, fuse: Fuse) -> tuple[list[Told], str, bool]:
-    """Run a turn that is cut off by the fuse, and once more in another worker."""
+@dataclass
+class Cut:
+    """A turn that was cut off and went on in another worker."""
+
+    told: list[Told]
+    thread: str
+    happened: bool
+
+
+async def cut_and_resumed(it: Studio, proxy: FaultProxy, at: int, *, after: bool) -> Cut:
+    """Cut worker A off at one of its requests to Redis, before or after it, and go on in B."""
     thread = await it.desk.thread()
     run = (await it.desk.send(thread)).run_id
-    dying = it.turns("A", DyingSaver(it.desk.store.redis, fuse))
     turn = await it.take(thread, "A")
-    cut = False
-    try:
-        await dying.take(turn)
-    except asyncio.CancelledError:
-        cut = True
-        await died(it, thread)
-        await it.turns("B").take(await it.take(thread, "B"))
-    return await it.told(thread, run), thread, cut
+    async with open_store(proxy.url) as store:
+        dying = it.turns("A", RedisSaver(store.redis), store)
+        worker = asyncio.create_task(dying.take(turn))
+        fuse = proxy.fuse = Fuse(at, after=after, then=worker.cancel)
+        blown = asyncio.create_task(fuse.blown.wait())
+        await asyncio.wait([worker, blown], return_when=asyncio.FIRST_COMPLETED)
+        blown.cancel()
+        if happened := fuse.blown.is_set():
+            await died(it, thread)
+            await it.turns("B").take(await it.take(thread, "B"))
+        proxy.fuse, proxy.mode = None, "pass"
+        await asyncio.gather(worker, return_exceptions=True)
+    return Cut(await it.told(thread, run), thread, happened)
 
 
 @pytest.mark.parametrize("after", [False, True])
-async def test_cut_off_at_any_write_the_resumed_turn_ends_with_the_same_text(
-    store: Store, tmp_path: Path, after: bool
+async def test_cut_off_at_any_request_the_resumed_turn_ends_with_the_same_text(
+    store: Store, redis_url: str, tmp_path: Path, after: bool
 ) -> None:
     done: list[str] = []
-    async with studio(store, tmp_path, by_content, skills=counting(done)) as it:
-        cuts = 0
-        while True:
-            done.clear()
-            told, thread, cut = await cut_and_resumed(it, Fuse(cuts + 1, after))
-            if not cut:
-                break
-            cuts += 1
-            end = "posted A" if not unknown(told) else "Outcome unknown"
-            assert shown(told).startswith("Working.\n\nResults: 8, " + end), cuts
+    async with (
+        fault_proxy(redis_url) as proxy,
+        studio(store, tmp_path, by_content, skills=counting(done)) as it,
+    ):
+        at = 1
+        while (cut := await cut_and_resumed(it, proxy, at, after=after)).happened:
+            effect = "Outcome unknown" if unknown(cut.told) else "posted A"
+            assert shown(cut.told).startswith(f"Working.\n\nResults: 8, {effect}"), at
             assert len(done) <= 1, "a side effect was repeated"
-            assert told[-1] == Told("turn_finished", {"status": "completed"})
-            assert [e.type for e in told].count("turn_finished") == 1
-            tools = {tool["name"]: tool["status"] for tool in (await it.last(thread))["tools"]}
-            assert tools == {"double": "ok", "post": "unknown" if unknown(told) else "ok"}
-            assert [m["role"] for m in await it.desk.transcript(thread)] == ["user", "assistant"]
-        assert cuts >= 6, "the turn has at least six writes"
+            assert cut.told[-1] == Told("turn_finished", {"status": "completed"})
+            assert [event.type for event in cut.told].count("turn_finished") == 1
+            record = await it.last(cut.thread)
+            tools = {tool["name"]: tool["status"] for tool in record["tools"]}
+            assert tools == {"double": "ok", "post": "unknown" if unknown(cut.told) else "ok"}
+            roles = [entry["role"] for entry in await it.desk.transcript(cut.thread)]
+            assert roles == ["user", "assistant"]
+            done.clear()
+            at += 1
+        assert shown(cut.told) == "Working.\n\nResults: 8, posted A."
+        assert at > 6, "a turn with tools talks to Redis more often than that"
 
 
 def unknown(told: Sequence[Told]) -> bool:
@@ -194,33 +176,26 @@ async def test_a_finished_answer_is_not_asked_for_again(store: Store, tmp_path: 
         assert record["usage"]["prompt_tokens"] == 11
 
 
-async def test_a_turn_that_lost_redis_is_handed_over(store: Store, tmp_path: Path) -> None:
+async def test_a_turn_that_lost_redis_is_handed_over(
+    store: Store, redis_url: str, tmp_path: Path
+) -> None:
     """It failed, though nothing was wrong with it."""
     done: list[str] = []
-    async with studio(store, tmp_path, by_content, skills=counting(done)) as it:
-
-        class Away(DyingSaver):
-            async def aput(self, *args: Any, **more: Any) -> Any:
-                self.fuse.writes += 1
-                if self.fuse.writes == self.fuse.at:
-                    raise it_is_away()
-                return await RedisSaver.aput(self, *args, **more)
-
+    async with (
+        fault_proxy(redis_url) as proxy,
+        open_store(proxy.url) as away,
+        studio(store, tmp_path, by_content, skills=counting(done)) as it,
+    ):
         thread = await it.desk.thread()
         run = (await it.desk.send(thread)).run_id
-        turns = it.turns("A", Away(it.desk.store.redis, Fuse(3, after=False)))
+        turns = it.turns("A", RedisSaver(away.redis))
+        proxy.mode = "reset"
         assert await turns.take(await it.take(thread, "A")) is None
         following = await it.take(thread, "B")
         assert (following.attempt, following.crashes) == (2, 1)
         await it.turns("B").take(following)
         assert shown(await it.told(thread, run)) == "Working.\n\nResults: 8, posted A."
         assert done == ["A"]
-
-
-def it_is_away() -> Exception:
-    from core.errors import StoreUnavailable  # noqa: PLC0415 - beside its only use
-
-    return StoreUnavailable("away")
 
 
 async def test_an_unreadable_checkpoint_is_set_aside(store: Store, tmp_path: Path) -> None:
@@ -243,7 +218,7 @@ async def test_thinking_without_an_opening_tag_keeps_the_tools(
     """What was shown as text was thinking: the reset took the tools from the record."""
     script = in_order(
         calls(("double", {"number": 4}), words="First."),
-        pieces("I ponder", "</think>", "It is 8."),
+        pieces("I ponder", "\n</think>\n", "It is 8."),
     )
     async with studio(store, tmp_path, script, skills=counting([])) as it:
         thread = await it.desk.thread()
@@ -254,9 +229,7 @@ async def test_thinking_without_an_opening_tag_keeps_the_tools(
         assert record["reasoning"].strip() == "I ponder"
 
 
-async def test_a_long_conversation_costs_the_same_at_its_end(
-    store: Store, tmp_path: Path
-) -> None:
+async def test_a_long_conversation_costs_the_same_at_its_end(store: Store, tmp_path: Path) -> None:
     def script(body: dict[str, Any]) -> Reply:
         if "keep the summary" in body["messages"][0]["content"]:
             return text("They talked.")
@@ -330,15 +303,3 @@ async def test_deleted_while_it_ran_nothing_comes_back(store: Store, tmp_path: P
         await it.services.gateway.settle()
         left = [n for n in await it.desk.redis.keys(f"*{thread}*")]
         assert [n for n in left if await it.desk.redis.ttl(n) < 0] == []
-
-
-async def test_kinds_of_a_resumed_turn(store: Store, tmp_path: Path) -> None:
-    async with studio(store, tmp_path, by_content, skills=counting([])) as it:
-        told, _, cut = await cut_and_resumed(it, Fuse(4, after=True))
-        assert cut
-        assert kinds(told)[0] == "turn_started"
-        assert [e.data["attempt"] for e in told if e.type == "turn_started"] == [1, 2]
-
-
-async def test_waiting_is_the_only_wait() -> None:
-    await wait_until(lambda: True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +15,24 @@ drop_replies: requests arrive, replies never · cut_replies: requests arrive, an
 instead of the reply · drip: replies come in single bytes."""
 
 CHUNK = 64 * 1024
+
+
+class Fuse:
+    """Breaks everything at one request, counted from 1: before it arrives, or right after."""
+
+    def __init__(self, at: int, *, after: bool, then: Callable[[], object]) -> None:
+        self._left = at
+        self._after = after
+        self._then = then
+        self.blown = asyncio.Event()
+
+    def lets_pass(self) -> bool:
+        """Count a request; whether it still arrives."""
+        self._left -= 1
+        if self._left == 0:
+            self.blown.set()
+            self._then()
+        return self._left > 0 or (self._left == 0 and self._after)
 
 
 @dataclass(eq=False)
@@ -36,6 +54,7 @@ class FaultProxy:
         self._upstream = upstream
         self._links: set[_Link] = set()
         self._mode: Mode = "pass"
+        self.fuse: Fuse | None = None
         self.port = 0
         self.latency = 0.0
         self.lost = 0
@@ -111,6 +130,12 @@ class FaultProxy:
         while data := await reader.read(CHUNK):
             if self.latency:
                 await asyncio.sleep(self.latency)
+            if self.fuse is not None and not replies:
+                if self.fuse.lets_pass():
+                    writer.write(data)
+                if self.fuse.blown.is_set():
+                    self.mode = "reset"
+                continue
             if (
                 link.forgotten
                 or self._mode == "blackhole"

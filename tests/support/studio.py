@@ -148,11 +148,14 @@ class Studio:
     graph: Graph
     script: list[Script] = field(default_factory=list[Script])
 
-    def turns(self, name: str = "A", saver: RedisSaver | None = None) -> Turns:
-        """A worker's turns."""
+    def turns(
+        self, name: str = "A", saver: RedisSaver | None = None, store: Store | None = None
+    ) -> Turns:
+        """A worker's turns; with a saver and a store of its own it can be cut off."""
         graph = self.graph if saver is None else build_graph(self.context, saver)
         runner = Runner(graph, self.context)
-        return Turns(Mailbox(self.desk.store, name), self.live, runner.run, runner.give_up)
+        box = Mailbox(store or self.desk.store, name)
+        return Turns(box, self.live, runner.run, runner.give_up)
 
     async def take(self, thread: str, name: str = "A") -> Turn:
         """Claim under the live settings."""

@@ -18,6 +18,7 @@ import orjson
 import uvloop
 
 from api.process import follow_parent, process_settings, running_store
+from core.errors import AssistantError
 from core.services import Services
 from core.settings_source import Loaded
 from graph.worker import run_worker
@@ -63,9 +64,16 @@ async def work(loaded: Loaded, url: str) -> None:
     await run_worker(loaded, url, toolsets=(*TOOLSETS, effects))
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """The value is the exit code, as of `assistant worker`."""
     settings = process_settings()
     try:
         uvloop.run(work(settings, running_store(settings)))
     except AssistantError as error:
-        sys.exit(f"assistant: {error.detail}")
+        sys.stderr.write(f"assistant: {error.detail}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""The figures as Markdown, beside what they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from benchmarks.latency import PAUSE_MS, STORED_OVER, TOKENS, Latency, Storage
+from benchmarks.load import Load
+from benchmarks.rest import Idle, Start, Stored
+from benchmarks.subjects import ROOT
+
+DOCS = ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+OURS, BARE = "assistant", "bare app"
+
+
+@dataclass
+class Results:
+    """All that a run found; parts that were left out are empty."""
+
+    machine: dict[str, object] = field(default_factory=dict[str, object])
+    latency: list[Latency] = field(default_factory=list[Latency])
+    length: list[Latency] = field(default_factory=list[Latency])
+    storage: list[Storage] = field(default_factory=list[Storage])
+    load: list[Load] = field(default_factory=list[Load])
+    idle: Idle | None = None
+    start: list[Start] = field(default_factory=list[Start])
+    stored: Stored | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a figure should be; ``least`` for those that should be large."""
+
+    name: str
+    limit: float
+    figure: float
+    unit: str
+    least: bool = False
+
+    def row(self) -> list[str]:
+        """A line of the table."""
+        good = self.figure >= self.limit if self.least else self.figure <= self.limit
+        sign = "≥" if self.least else "≤"
+        shown = f"{self.figure:,.1f} {self.unit}".strip()
+        limit = f"{sign} {self.limit:g} {self.unit}".strip()
+        return [self.name, limit, shown, "ok" if good else "**miss**"]
+
+
+def targets(results: Results) -> Iterator[Target]:
+    """The promises that can be checked with what was measured."""
+    for fresh in results.latency:
+        if fresh.subject == OURS and not fresh.pause_ms:
+            yield Target("added time to first token, p50", 8, fresh.first, "ms")
+            yield Target("added time to first token, p95", 15, fresh.first_p95, "ms")
+            yield Target(f"added total for {TOKENS} tokens, p50", 15, fresh.total, "ms")
+            yield Target("CPU per turn, all processes", 12, fresh.cpu, "ms")
+    yield from _flat(results)
+    if results.storage:
+        worst = max(results.storage, key=lambda entry: entry.beyond)
+        name = f"stored per turn beyond the texts (most: after {worst.after} turns)"
+        yield Target(name, 2, worst.beyond / 1024, "KB")
+    yield from _at_once(results)
+    if results.idle is not None:
+        yield Target("idle memory of the whole group (PSS)", 250, results.idle.pss, "MiB")
+        yield Target("idle CPU of the whole group", 0.5, results.idle.cpu, "% of a core")
+    if results.start:
+        ready = median(start.ready for start in results.start)
+        yield Target("cold start of `assistant up`", 2, ready, "s")
+
+
+def _flat(results: Results) -> Iterator[Target]:
+    """How much more a turn costs at the end of a long conversation than at its beginning."""
+    ours = [entry for entry in results.length if entry.subject == OURS]
+    if len(ours) > 1:
+        first, last = ours[0], ours[-1]
+        for name in ("first", "total", "cpu"):
+            what = {"first": "time to first token", "total": "total", "cpu": "CPU"}[name]
+            ratio = getattr(last, name) / getattr(first, name)
+            yield Target(f"{what} after {last.after:,} turns : on a new thread", 1.2, ratio, "×")
+
+
+def _at_once(results: Results) -> Iterator[Target]:
+    bare = {entry.threads: entry for entry in results.load if entry.subject == BARE}
+    for entry in results.load:
+        if entry.subject != OURS:
+            continue
+        name = f"{entry.threads} threads at once"
+        yield Target(f"{name}: turns a second", 150, entry.per_second, "", least=True)
+        yield Target(f"{name}: p95", 1.5, entry.p95, "s")
+        yield Target(f"{name}: lost", 0, entry.lost, "")
+        other = bare[entry.threads].per_second if entry.threads in bare else 0
+        if other:
+            ratio = entry.per_second / other
+            yield Target(f"{name}: turns a second : bare app", 1, ratio, "×", least=True)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are aligned right."""
+    line = "|---|" + "--:|" * (len(head) - 1)
+    return "\n".join(("| " + " | ".join(row) + " |" for row in (head, *rows))).replace(
+        "\n", f"\n{line}\n", 1
+    )
+
+
+def markdown(results: Results) -> str:
+    """Everything that was measured."""
+    machine = results.machine
+    parts = [
+        f"Measured {machine['at']} on {machine['cores']} cores ({machine['cpu']}), "
+        f"{machine['memory_gib']} GiB, Python {machine['python']}, load average "
+        f"{machine['load_average']} before.",
+        table(("target", "limit", "measured", ""), [goal.row() for goal in targets(results)]),
+        *_latency(results),
+        *_storage(results),
+        *_load(results),
+        *_rest(results),
+    ]
+    return "\n\n".join(parts)
+
+
+def _latency(results: Results) -> Iterator[str]:
+    head = (
+        "added to the model's own time",
+        "after turns",
+        "first token p50 / p95",
+        f"total of {TOKENS} tokens p50 / p95",
+        "CPU per turn",
+    )
+    rows = [
+        [
+            entry.subject + (f", {1000 // PAUSE_MS} tokens/s" if entry.pause_ms else ""),
+            f"{entry.after:,}",
+            f"{entry.first:.1f} / {entry.first_p95:.1f} ms",
+            f"{entry.total:.1f} / {entry.total_p95:.1f} ms",
+            f"{entry.cpu:.1f} ms",
+        ]
+        for entry in (*results.latency, *results.length)
+    ]
+    if rows:
+        yield table(head, rows)
+
+
+def _storage(results: Results) -> Iterator[str]:
+    head = (
+        "stored per turn",
+        "texts (once each)",
+        "keys beyond the texts",
+        "Redis used_memory in all",
+    )
+    rows = [
+        [
+            f"turns {entry.after + 1:,} to {entry.after + STORED_OVER:,}",
+            f"{entry.texts:.0f} bytes",
+            f"{entry.beyond:.0f} bytes",
+            f"{entry.server:.0f} bytes",
+        ]
+        for entry in results.storage
+    ]
+    if rows:
+        yield table(head, rows)
+
+
+def _load(results: Results) -> Iterator[str]:
+    head = ("threads at once", "turns", "turns/s", "p95", "lost", "CPU per turn", "client's CPU")
+    rows = [
+        [
+            f"{entry.subject}, {entry.threads}",
+            str(entry.turns),
+            f"{entry.per_second:.0f}",
+            f"{entry.p95:.2f} s",
+            str(entry.lost),
+            f"{entry.cpu:.1f} ms",
+            f"{entry.client:.1f} ms",
+        ]
+        for entry in results.load
+    ]
+    if rows:
+        yield table(head, rows)
+
+
+def _rest(results: Results) -> Iterator[str]:
+    if (idle := results.idle) is not None:
+        rows = [
+            [name, f"{pss:.0f} MiB", f"{cpu:.2f} %"] for name, (pss, cpu) in idle.by_process.items()
+        ]
+        rows.append(["all", f"{idle.pss:.0f} MiB (RSS {idle.rss:.0f})", f"{idle.cpu:.2f} %"])
+        yield table(("idle", "memory (PSS)", "CPU of a core"), rows)
+        yield f"Redis runs {idle.commands:.1f} commands a second when idle."
+    if results.start:
+        starts = ", ".join(f"{s.ready:.2f} ({s.answered:.2f})" for s in results.start)
+        yield f"Seconds from `assistant up` until ready (until a first answer): {starts}."
+    if (stored := results.stored) is not None:
+        yield (
+            f"With {stored.count:,} conversations stored a turn adds {stored.total_after:.1f} ms "
+            f"(before: {stored.total_before:.1f}) and costs {stored.cpu_after:.1f} ms of CPU "
+            f"(before: {stored.cpu_before:.1f})."
+        )
+
+
+def write_docs(text: str) -> None:
+    """Put the figures between the two marks of the page."""
+    before, begin, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin, f"{DOCS.name} has no {BEGIN}"
+    assert end, f"{DOCS.name} has no {END}"
+    DOCS.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
