@@ -1,4 +1,9 @@
 # Builds with the classic builder too: no mounts, no heredocs.
+FROM python:3.11-slim-bookworm AS wanted
+COPY pyproject.toml /
+RUN python3 -c 'import tomllib; print(*tomllib.load(open("/pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+    > /requirements.txt
+
 FROM python:3.11-slim-bookworm AS build
 
 # More options for pip, for example an index with CPU builds of torch (the image is gigabytes smaller).
@@ -6,11 +11,13 @@ ARG PIP_ARGS=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 RUN python3 -m venv /opt/assistant
-# Dependencies change less often than code: they get a layer of their own.
-COPY LICENSE README.md assistant.py constraints.txt pyproject.toml ./
-RUN /opt/assistant/bin/pip install $PIP_ARGS -c constraints.txt .
+# Dependencies change less often than code: they get a layer of their own, made anew only when one of
+# them changes.
+COPY constraints.txt ./
+COPY --from=wanted /requirements.txt ./
+RUN /opt/assistant/bin/pip install $PIP_ARGS -c constraints.txt -r requirements.txt
 COPY . .
-RUN /opt/assistant/bin/pip install --no-deps --force-reinstall .
+RUN /opt/assistant/bin/pip install $PIP_ARGS --no-deps .
 
 FROM python:3.11-slim-bookworm
 

@@ -13,7 +13,7 @@ LOCK := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup setup-dev test check lint format docs bench chaos lock clean
+.PHONY: help up setup setup-dev test check lint format docs bench chaos docker lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,9 @@ bench: setup-dev  ## measure speed and memory; results go to bench-results/
 
 chaos: setup-dev  ## kill processes at random points, minutes long
 	$(BIN)/python -m pytest -m chaos -rs tests/chaos $(PYTEST)
+
+docker: setup-dev  ## build the image and try compose.yaml on the Docker engine of this machine
+	$(BIN)/python -m pytest -m docker -rs tests/docker $(PYTEST)
 
 lock: setup-dev  ## pin the newest set that plain pip resolves
 	$(PYTHON) -m venv --clear build/lock

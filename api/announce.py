@@ -69,7 +69,9 @@ def write_address(settings: Settings, port: int) -> None:
         "pid": os.getpid(),
         "url": base_url(settings, port),
     }
-    path.write_bytes(orjson.dumps(data))
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_bytes(orjson.dumps(data))
+    draft.replace(path)  # a reader never finds half of it
 
 
 def read_address(home: Path) -> str:

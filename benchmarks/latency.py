@@ -10,7 +10,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from benchmarks.machine import cpu_seconds
-from benchmarks.subjects import Chat, Ours, OurChat, Sample, Subject, question
+from benchmarks.subjects import Chat, OurChat, Ours, Sample, Subject, question
 from core import keys
 
 TOKENS = 100
@@ -116,7 +116,7 @@ async def along(
     *,
     turns: int,
 ) -> list[Latency]:
-    """Grow one conversation and measure at each mark; ``look`` is called around each measurement."""
+    """Grow one conversation and measure at each mark; ``look`` is called before and after."""
     chat = await subject.open()
     pids, length, found = subject.pids(), 0, list[Latency]()
     for mark in marks:

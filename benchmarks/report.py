@@ -100,7 +100,7 @@ def _at_once(results: Results) -> Iterator[Target]:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; all columns but the first are aligned right."""
     line = "|---|" + "--:|" * (len(head) - 1)
-    return "\n".join(("| " + " | ".join(row) + " |" for row in (head, *rows))).replace(
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, *rows)).replace(
         "\n", f"\n{line}\n", 1
     )
 

@@ -1,4 +1,4 @@
-"""The assistant when nothing happens: its start, its idle cost, and a store full of conversations."""
+"""When nothing happens: the start, the idle cost, and a store full of conversations."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from api.principal import OWNER
 from benchmarks.machine import cpu_seconds, memory, role
 from benchmarks.subjects import Ours
-from api.principal import OWNER
 from core import keys
 
 CALM = 6.0

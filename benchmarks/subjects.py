@@ -79,7 +79,11 @@ def environment(**more: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def process(
-    arguments: Sequence[str], *, fds: Sequence[int] = (), log: Path | None = None, **env: str
+    arguments: Sequence[str],
+    *,
+    fds: Sequence[int] = (),
+    log: Path | None = None,
+    env: dict[str, str] | None = None,
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
     """Run Python with arguments; SIGTERM at the end."""
     with (log or Path(os.devnull)).open("ab") as errors:
@@ -87,7 +91,7 @@ async def process(
             sys.executable,
             *arguments,
             cwd=ROOT,
-            env=environment(**env),
+            env=env or environment(),
             pass_fds=fds,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -222,7 +226,7 @@ class Ours:
         (self.home / "run" / "web.json").unlink(missing_ok=True)
         started = time.perf_counter()
         self.process = await self._stack.enter_async_context(
-            process(("assistant.py", "up"), log=self.home / "up.log", **self.environment)
+            process(("assistant.py", "up"), log=self.home / "up.log", env=self.environment)
         )
         while not await self._ready():
             if time.perf_counter() - started > START_SECONDS:
@@ -259,7 +263,7 @@ class Ours:
 
 @dataclass
 class OurChat:
-    """One connection to send messages, one that follows the conversation's events, as a page has."""
+    """As a page has it: one connection to send messages, one that follows the events."""
 
     wire: Wire
     events: Wire
@@ -318,12 +322,12 @@ async def ours(url: str) -> AsyncGenerator[Ours]:
         subject = Ours(
             home,
             key,
-            {
-                "ASSISTANT_HOME": folder,
-                "ASSISTANT_PORT": "0",
-                "OPENAI_BASE_URL": url,
-                "MODEL_NAME": MODEL,
-            },
+            environment(
+                ASSISTANT_HOME=folder,
+                ASSISTANT_PORT="0",
+                OPENAI_BASE_URL=url,
+                MODEL_NAME=MODEL,
+            ),
         )
         try:
             yield subject

@@ -71,7 +71,7 @@ async def write_backup(store: Store, path: Path, *, progress: Progress = silent)
     content, snapshot, seen = Content(), Snapshot(store, progress), set[str]()
     with new_file(path) as file:
         writer = Writer(file, header)
-        async for key in snapshot.keys():
+        async for key in snapshot.read():
             content.add(key)
             writer.key(key)
             if len(seen) <= len(PLAIN):

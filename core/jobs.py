@@ -58,7 +58,7 @@ class Jobs:
         await self._docket.cancel(key)
 
 
-class _Brief(logging.Filter):
+class Brief(logging.Filter):
     """An outage of Redis is a line in the log, not a traceback a second."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -70,7 +70,7 @@ class _Brief(logging.Filter):
         return True
 
 
-_BRIEF = _Brief()
+_BRIEF = Brief()
 
 
 def _docket(url: str) -> Docket:

@@ -152,7 +152,7 @@ class Mailbox:
         if reply[0] == b"empty":
             await self._store.script("settle", (keys.pending(),), (thread_id, turn.message.id))
         elif reply[0] == b"more":
-            await self._store.retry(lambda: self._store.redis.lpush(keys.doorbell(), thread_id))
+            await self._ring(turn)
         return _outcome(thread_id, reply)
 
     async def release(self, turn: Turn) -> None:
@@ -160,7 +160,11 @@ class Mailbox:
         thread_id = turn.thread_id
         names = (keys.lease(thread_id), keys.control(thread_id))
         await self._store.script("release", names, (turn.epoch, turn.entry))
-        ring = f"{thread_id}{BELL_SEPARATOR}{turn.message.user_id}"
+        await self._ring(turn)
+
+    async def _ring(self, turn: Turn) -> None:
+        """Call another worker to the conversation."""
+        ring = f"{turn.thread_id}{BELL_SEPARATOR}{turn.message.user_id}"
         await self._store.retry(lambda: self._store.redis.lpush(keys.doorbell(), ring))
 
     async def bury(self, turn: Turn, why: str) -> None:

@@ -87,7 +87,9 @@ async def _prepare(store: Store) -> None:
         return
     try:
         if await running_processes(store.redis):
-            raise Conflict("the assistant runs on this Redis server; stop all of its processes first")
+            raise Conflict(
+                "the assistant runs on this Redis server; stop all of its processes first"
+            )
         if await _is_used(store):
             raise Conflict(
                 "there is data here already, and a restore never overwrites any; restore on an "
@@ -162,7 +164,7 @@ async def _compare(store: Store, written: Content) -> Snapshot:
     """Read everything back. Only what lasts is compared: the rest may have expired meanwhile, and
     the list of conversations with work names some of that."""
     found, snapshot = Content(), Snapshot(store)
-    async for key in snapshot.keys():
+    async for key in snapshot.read():
         if key.text not in (keys.installation(), keys.pending()):
             found.add(key)
     if found.lasting != written.lasting:

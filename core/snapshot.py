@@ -9,7 +9,7 @@ contradict them.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from core import keys
@@ -155,7 +155,7 @@ class Snapshot:
         self.thread_count = 0
         self.user_count = 0
 
-    async def keys(self) -> AsyncIterator[Key]:
+    async def read(self) -> AsyncIterator[Key]:
         """All keys. A conversation that begins meanwhile may be missing or there, never half."""
         names = await read_names(self._store)
         done: set[str] = set()
@@ -200,7 +200,12 @@ class Snapshot:
             fields: list[bytes] = inbox.items[-1][1]
             newest = dict(zip(fields[::2], fields[1::2], strict=True))[b"i"]
             self._pending += (thread_id.encode(), newest)
-        return [key for name, key in found.items() if not keys.is_transient(name)]
+        return [
+            # All of an ephemeral conversation goes with it.
+            replace(key, expires_at=key.expires_at or meta.expires_at)
+            for name, key in found.items()
+            if not keys.is_transient(name)
+        ]
 
     async def _begun_meanwhile(self, users: Iterable[str]) -> set[str]:
         """Threads that the lists of the running system name by now."""

@@ -51,7 +51,7 @@ STATE_FORMAT = 1
 RESTORING_FIELD = "restoring"
 """Of the installation: since when a restore is at work. Nothing else may use the state then."""
 
-SOCKET_TIMEOUT = 2.0
+SOCKET_TIMEOUT = 1.5
 DEADLINE = 2.8
 """Seconds in which ``Store.retry`` gives up, a little under the promised 3."""
 

@@ -259,9 +259,11 @@ def reserve_port() -> socket.socket:
 
 
 @asynccontextmanager
-async def running_world(*, workers: int = 2, **settings: str) -> AsyncGenerator[World]:
+async def running_world(
+    *, workers: int = 2, home: Path | None = None, **settings: str
+) -> AsyncGenerator[World]:
     """A web process and workers behind a fault proxy, and a model with faults."""
-    home = Path(tempfile.mkdtemp(prefix="asst-chaos-"))
+    home = home or Path(tempfile.mkdtemp(prefix="asst-chaos-"))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         holder = stack.enter_context(contextlib.closing(reserve_port()))

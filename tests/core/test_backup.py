@@ -45,7 +45,7 @@ async def empty(store: Store, redis_url: str) -> AsyncGenerator[Store]:
 
 async def everything(store: Store) -> dict[bytes, Key]:
     """All keys that a backup holds."""
-    return {key.name: key async for key in Snapshot(store).keys()}
+    return {key.name: key async for key in Snapshot(store).read()}
 
 
 async def fingerprint(store: Store) -> str:

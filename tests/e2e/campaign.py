@@ -1,4 +1,4 @@
-"""Messages sent, readers that come and go, workers killed in between, and what must hold afterwards."""
+"""Messages, readers that come and go, workers killed in between, and what must hold afterwards."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def kill_workers(stack: Stack, kills: int, rng: random.Random) -> None:
 
 
 async def check(stack: Stack, conversation: Conversation) -> None:
-    """One answer to each message, in order, the same for a reader with a hundred connections as for one
+    """One answer to each message, in order; the same for a restless reader as for one
     that comes afterwards."""
     async with stack.client() as client:
         path = f"/api/threads/{conversation.thread_id}"

@@ -1,8 +1,8 @@
-"""A stack with some of everything in it: tool turns, a turn cut in the middle, messages that wait, an
-ephemeral conversation, a profile, saved settings with a secret.
+"""A stack with some of everything in it: tool turns, a turn cut in the middle, messages that wait,
+an ephemeral conversation, a profile, saved settings with a secret.
 
-`python -m tests.support.rich_state FILE` writes a backup of that to FILE, as tests/fixtures/state_v*.backup
-were made.
+`python -m tests.support.rich_state FILE` writes a backup of that to FILE; tests/fixtures holds one
+of each state format.
 """
 
 from __future__ import annotations
