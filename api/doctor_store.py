@@ -15,7 +15,7 @@ from api.passwords import is_set_up
 from api.system import WORKER_SILENT_MS
 from core import keys
 from core.settings import Settings
-from core.store import OLDEST, STATE_FORMAT
+from core.store import OLDEST, RESTORING_FIELD, STATE_FORMAT
 
 NEARLY_FULL = 0.9
 
@@ -119,6 +119,9 @@ async def _state(redis: Redis, settings: Settings) -> Finding:
     """Whether this version can read what is stored."""
     about = await read_fields(redis, keys.installation())
     form, saver = int(about.get("format", "0")), about.get("checkpointer", "")
+    if since := about.get(RESTORING_FIELD):
+        detail = f"a restore that began at {since} did not finish"
+        return fail("state", detail, "run `assistant restore FILE` again")
     if form > STATE_FORMAT:
         detail = f"the state has format {form}, this version knows {STATE_FORMAT}"
         return fail("state", detail, "install the newer version again")

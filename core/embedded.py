@@ -147,11 +147,61 @@ def _signal(pid: int, number: int) -> bool:
     return True
 
 
-async def start_server(home: Path, settings: StoreSettings) -> EmbeddedServer:
-    """Start the server of this home, or adopt the one that runs. Raises StoreError."""
+async def start_server(
+    home: Path, settings: StoreSettings, *, patience: float = START_TIMEOUT
+) -> EmbeddedServer:
+    """Start the server of this home, or adopt the one that runs.
+
+    Raises StoreError, also when one runs that does not answer for ``patience`` seconds: two servers
+    on one data folder would destroy it.
+    """
     prepare_home(home)
-    if (adopted := await running_server(home)) is not None:
-        return adopted
+    async with _alone(home, patience):
+        adopted = await _adopted(home, patience)
+        return adopted or await _start(home, settings)
+
+
+@asynccontextmanager
+async def _alone(home: Path, patience: float) -> AsyncGenerator[None]:
+    """One start at a time: `up` and a command may come at the same moment."""
+    with (home / "run" / "start.lock").open("a") as file:
+        end = asyncio.get_running_loop().time() + patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if asyncio.get_running_loop().time() > end:
+                    raise StoreError(f"another start on {home} does not end") from error
+                await asyncio.sleep(0.02)
+        yield
+
+
+async def _adopted(home: Path, patience: float) -> EmbeddedServer | None:
+    """The server that runs already. Raises StoreError when there is one, and it is stuck."""
+    end = asyncio.get_running_loop().time() + patience
+    while await _somebody_listens(home):
+        if (running := await running_server(home)) is not None:
+            return running
+        if asyncio.get_running_loop().time() > end:
+            raise StoreError(
+                f"a server runs on {home} and does not answer; wait, or end its process "
+                "(its data is safe)"
+            )
+        await asyncio.sleep(0.02)
+    return None
+
+
+async def _somebody_listens(home: Path) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(str(socket_path(home)))
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def _start(home: Path, settings: StoreSettings) -> EmbeddedServer:
     log = home / "run" / "redis.log"
     path = socket_path(home)
     path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 
 def http_url(value: str) -> str:
@@ -38,6 +38,11 @@ def redis_url(value: str) -> str:
             f"{value!r} is no Redis URL; write redis://host:6379/0, rediss://… or unix:///path"
         )
     return value
+
+
+def lower(value: object) -> object:
+    """A word in lower case: LOG_LEVEL=INFO is how many systems write it."""
+    return value.lower() if isinstance(value, str) else value
 
 
 HttpUrl = Annotated[str, AfterValidator(http_url)]
@@ -258,7 +263,7 @@ class EngineSettings(Group):
 class LogSettings(Group):
     """What is logged."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = Field(
         default="info", description="Least level that is logged."
     )
     json_lines: bool = Field(default=False, description="One JSON object a line instead of text.")

@@ -110,15 +110,16 @@ def build(home: Path, layers: tuple[tuple[Source, Layer], ...]) -> Loaded:
     except ValidationError as error:
         raise ConfigError(_explain(error, sources)) from error
     settings = Settings.model_validate({"home": home, **groups})
-    return Loaded(_cloud_key(settings), sources, layers)
+    return Loaded(_cloud_key(settings, dict(layers).get("environment", {})), sources, layers)
 
 
-def _cloud_key(settings: Settings) -> Settings:
+def _cloud_key(settings: Settings, environment: Layer) -> Settings:
     """OPENAI_API_KEY serves the cloud too, as in every OpenAI client, unless the cloud has its
-    own."""
-    if settings.cloud.api_key.get_secret_value() or not settings.cloud.enabled:
+    own. A key saved for the local server is none of the cloud's business."""
+    key = environment.get("model", {}).get("api_key")
+    if not key or settings.cloud.api_key.get_secret_value() or not settings.cloud.enabled:
         return settings
-    cloud = settings.cloud.model_copy(update={"api_key": settings.model.api_key})
+    cloud = settings.cloud.model_copy(update={"api_key": SecretStr(str(key))})
     return settings.model_copy(update={"cloud": cloud})
 
 
@@ -236,7 +237,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     """``NAME=value`` lines of a .env file; quotes around a value are dropped. Missing file:
     empty."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:

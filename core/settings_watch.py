@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 

@@ -123,7 +123,11 @@ async def test_what_is_missing_in_the_store(redis: Redis, settings: Settings) ->
 
 @pytest.mark.parametrize(
     ("stored", "fix"),
-    [({"format": "99"}, "newer version"), ({"format": "1", "checkpointer": "redis-stack"}, "set")],
+    [
+        ({"format": "99"}, "newer version"),
+        ({"format": "1", "checkpointer": "redis-stack"}, "set"),
+        ({"format": "1", "restoring": "2031-01-03T00:00:00+00:00"}, "assistant restore FILE"),
+    ],
 )
 async def test_state_that_this_version_cannot_read(
     redis: Redis, settings: Settings, stored: dict[str, str], fix: str

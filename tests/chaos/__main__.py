@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --seed N --faults N`: one campaign; exit code 1 when a promise was broken."""
+"""`python -m tests.chaos --seed N --faults N`: one campaign. Exit code 1: a promise was broken."""
 
 from __future__ import annotations
 

@@ -84,10 +84,9 @@ async def _conversation(
     if ended != runs:
         found.append(f"{thread}: runs ended {_apart(ended, runs)}")
     users = [m["id"] for m in detail["messages"] if m["role"] == "user"]
-    if users != [s.message_id for s in conversation.sent]:
-        found.append(
-            f"{thread}: the transcript has {_apart(users, [s.message_id for s in conversation.sent])}"
-        )
+    asked = [s.message_id for s in conversation.sent]
+    if users != asked:
+        found.append(f"{thread}: the transcript has {_apart(users, asked)}")
     answers = [m for m in detail["messages"] if m["role"] == "assistant"]
     if [m["run_id"] for m in answers] != runs:
         found.append(f"{thread}: answers {_apart([m['run_id'] for m in answers], runs)}")
@@ -150,7 +149,7 @@ def outcome(sent: Sent, answer: dict[str, Any], touched: list[str]) -> list[str]
     if answer["status"] != "completed":
         return [f"{answer['status']}: {answer.get('error')}"]
     statuses = {tool["status"] for tool in answer["tools"]}
-    good = {sent.expected} | ({UNKNOWN} if "unknown" in statuses else set())
+    good = {sent.expected, UNKNOWN} if "unknown" in statuses else {sent.expected}
     return [] if answer["text"] in good else [f"answered {answer['text']!r}, not {sent.expected!r}"]
 
 
@@ -203,11 +202,11 @@ async def _life(world: World, key: str, limit: int) -> list[str]:
 
 async def _content(world: World, key: str) -> str:
     kind = (await world.redis.type(key)).decode()
-    return kind if kind != "hash" else str(await world.redis.hgetall(key))[:300]  # pyright: ignore[reportGeneralTypeIssues] - redis-py's type covers its sync client too
+    return kind if kind != "hash" else str(await world.redis.hgetall(key))[:300]
 
 
 async def _control(world: World, key: str) -> list[str]:
-    fields = [name.decode() for name in await world.redis.hkeys(key)]  # pyright: ignore[reportGeneralTypeIssues] - as above
+    fields = [name.decode() for name in await world.redis.hkeys(key)]
     left = [name for name in fields if name in ("run", "tok") or name.startswith(("at:", "no:"))]
     return [f"left in {key}: {left}"] if left else []
 

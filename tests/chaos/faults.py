@@ -15,7 +15,8 @@ from tests.support.fault_proxy import Mode
 
 Group = Literal["redis", "worker", "web", "model"]
 Act = Callable[[World, random.Random], Awaitable[None]]
-READY_LIMIT = 45.0
+READY_LIMIT = 120.0
+"""Seconds, a minute without Redis included."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ async def _pick(world: World, rng: random.Random) -> Child:
 
 async def _freeze(child: Child, seconds: float) -> None:
     child.signal(signal.SIGSTOP)
-    await asyncio.sleep(seconds)
-    child.signal(signal.SIGCONT)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        child.signal(signal.SIGCONT)
 
 
 # ---- workers
@@ -94,9 +97,11 @@ async def web_stopped(world: World, _rng: random.Random) -> None:
 async def web_frozen(world: World, rng: random.Random) -> None:
     """A pause."""
     await _with_web(world, signal.SIGSTOP)
-    await asyncio.sleep(rng.choice((0.2, 0.8, 2.0)))
-    world.web.signal(signal.SIGCONT)
-    world.hurting_web()
+    try:
+        await asyncio.sleep(rng.choice((0.2, 0.8, 2.0)))
+    finally:
+        world.web.signal(signal.SIGCONT)
+        world.hurting_web()
 
 
 # ---- Redis and the way to it
@@ -119,15 +124,19 @@ async def redis_frozen(world: World, rng: random.Random) -> None:
     process = world.server.process
     assert process is not None
     process.send_signal(signal.SIGSTOP)
-    await asyncio.sleep(rng.choice((0.2, 1.0, 2.5, 3.5)))
-    process.send_signal(signal.SIGCONT)
+    try:
+        await asyncio.sleep(rng.choice((0.2, 1.0, 2.5, 3.5)))
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def _way(mode: Mode, *seconds: float) -> Act:
     async def act(world: World, rng: random.Random) -> None:
         world.proxy.mode = mode
-        await asyncio.sleep(rng.choice(seconds))
-        world.proxy.mode = "pass"
+        try:
+            await asyncio.sleep(rng.choice(seconds))
+        finally:
+            world.proxy.mode = "pass"
 
     return act
 

@@ -19,8 +19,8 @@ from api.demo_model import create_demo_app
 
 ModelFault = Literal["slow", "hang", "stall", "garbage", "endless", "cut", "error", "noise"]
 """slow: a late start · hang: no answer, then a cut · stall: silence within the answer · garbage: no
-protocol at all · endless: never done · cut: breaks off in the middle · error: HTTP 500 · noise: bytes
-of no meaning in the middle of an answer."""
+protocol at all · endless: never done · cut: breaks off in the middle · error: HTTP 500 · noise:
+bytes of no meaning in the middle of an answer."""
 
 LABEL = re.compile(r"\[(c\d+-\d+-m\d+)\]")
 """How the campaign's messages name themselves."""

@@ -1,4 +1,4 @@
-"""Starts processes of the product in milliseconds: everything is imported once, each process is a fork.
+"""Starts processes of the product in milliseconds: all is imported once, each process is a fork.
 
 A script. Reads requests, one JSON object a line, and answers with the pid and later the exit code:
 starting Python anew a thousand times would take longer than all that the campaign wants to see.

@@ -1,4 +1,4 @@
-"""Redis away, silent, full or read-only: what is answered meanwhile, and how soon all works again."""
+"""Redis away, silent, full or read-only: what is answered meanwhile, how soon all works again."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_a_reader_on_a_half_open_connection_hears_again_within_five_second
         await say(client, thread, "bench:3", "m1")
         await until(client, thread, "turn_finished")
         reading = asyncio.create_task(until(client, thread, "turn_started", message_id="m2"))
-        await asyncio.sleep(0.3)  # noqa: ASYNC251 - the reader has caught up and only listens
+        await asyncio.sleep(0.3)
         world.proxy.forget()
         began = time.monotonic()
         while (await say(client, thread, "bench:3", "m2")).status != 202:

@@ -1,4 +1,4 @@
-"""`assistant up` keeps its processes running: each is killed, and a message is answered afterwards."""
+"""`assistant up` keeps its processes running: each is killed, and the next message is answered."""
 
 from __future__ import annotations
 

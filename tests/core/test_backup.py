@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
@@ -18,10 +16,9 @@ from pydantic import SecretStr
 
 from core import keys
 from core.backup import write_backup
-from core.backup_file import BackupUnusable, Writer, check, parts
+from core.backup_file import check, parts
 from core.content import Content
 from core.errors import ConfigError, Conflict, StoreFull
-from core.files import new_file
 from core.live import LiveSettings
 from core.restore import EMPTY_FIELD, restore
 from core.sealed import unreadable_secrets
@@ -29,18 +26,9 @@ from core.secrets import KEY_FILE, open_box
 from core.settings_source import load
 from core.snapshot import Key, Snapshot
 from core.store import RESTORING_FIELD, Store, connect, open_store, open_untouched_store
+from tests.support.backups import written_by_hand
 from tests.support.desk import USER, Desk
 from tests.support.waiting import wait_until
-
-HEADER = {"state_format": 1, "product": "test", "created_at": "2031-01-03T00:00:00+00:00"}
-
-
-@pytest.fixture
-async def empty(store: Store, redis_url: str) -> AsyncGenerator[Store]:
-    """A second, empty database of the test server, as a restore opens it."""
-    async with open_untouched_store(f"{redis_url}?db=1", half_restored=True) as opened:
-        yield opened
-    assert store
 
 
 async def everything(store: Store) -> dict[bytes, Key]:
@@ -154,16 +142,6 @@ async def test_what_has_expired_is_left_out(store: Store, empty: Store, tmp_path
     assert store
 
 
-def written_by_hand(path: Path, entries: list[Key], **header: Any) -> Any:
-    """A backup of these keys."""
-    with new_file(path) as file:
-        writer = Writer(file, HEADER | header)
-        for key in entries:
-            writer.key(key)
-        writer.end({"keys": len(entries)})
-    return check(path)
-
-
 # ---- every type of value
 
 VALUES = st.one_of(st.binary(max_size=40), st.text(max_size=10).map(str.encode))
@@ -240,81 +218,6 @@ async def test_long_values_are_cut_into_parts(store: Store, empty: Store, tmp_pa
     assert await fingerprint(empty) == await fingerprint(store)
 
 
-# ---- files that cannot be used
-
-
-@pytest.fixture
-async def backup_file(desk: Desk, tmp_path: Path) -> Path:
-    """A good backup of one conversation."""
-    await desk.send(await desk.thread(), "m1")
-    return (await write_backup(desk.store, tmp_path / "good")).path
-
-
-async def test_a_damaged_file_is_refused_and_nothing_is_written(
-    backup_file: Path, empty: Store, tmp_path: Path
-) -> None:
-    whole = backup_file.read_bytes()
-    bad = tmp_path / "bad"
-    for cut in (0, 1, 20, 60, len(whole) // 2, len(whole) - 33, len(whole) - 1):
-        bad.write_bytes(whole[:cut])
-        with pytest.raises(BackupUnusable):
-            check(bad)
-    for at in range(1, len(whole), 7):
-        bad.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(BackupUnusable):
-            check(bad)
-    bad.write_bytes(whole + b"x")
-    with pytest.raises(BackupUnusable, match="damaged or cut short"):
-        check(bad)
-    with pytest.raises(BackupUnusable, match="No such file"):
-        check(tmp_path / "none")
-    assert await empty.redis.dbsize() == 0
-
-
-async def test_a_file_that_is_no_backup_is_refused(tmp_path: Path) -> None:
-    for text in (b"", b"PK\3\4", b'{"assistant": 1}\n', b'{"assistant_backup":"x"}\n' + b"x" * 99):
-        (tmp_path / "f").write_bytes(text)
-        with pytest.raises(BackupUnusable):
-            check(tmp_path / "f")
-
-
-async def test_newer_formats_are_refused(backup_file: Path, empty: Store, tmp_path: Path) -> None:
-    line, _, rest = backup_file.read_bytes().partition(b"\n")
-    newer = tmp_path / "newer"
-    newer.write_bytes(orjson.dumps(orjson.loads(line) | {"assistant_backup": 2}) + b"\n" + rest)
-    with pytest.raises(BackupUnusable, match="has backup format 2, this version reads up to 1"):
-        check(newer)
-    state = written_by_hand(tmp_path / "state", [], state_format=2)
-    with pytest.raises(BackupUnusable, match="holds state of format 2"):
-        await restore(empty, state)
-    assert await empty.redis.dbsize() == 0
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        Key(b"asst-jobs:runs", "string", None, [b"a job is code"]),
-        Key(b"other", "string", None, [b"x"]),
-        Key(b"asst:caps:x", "hash", None, [b"odd"]),
-        Key(b"asst:caps:x", "zset", None, [b"a", b"no number"]),
-        Key(b"asst:caps:x", "stream", None, [[b"1-1", [b"a", b"b"]]]),
-        Key(b"asst:caps:x", "module", None, [b"x"]),
-    ],
-)
-def test_a_forged_record_is_refused(key: Key, tmp_path: Path) -> None:
-    with pytest.raises(BackupUnusable):
-        written_by_hand(tmp_path / "b", [key])
-
-
-def test_the_checksum_is_that_of_the_documented_format(tmp_path: Path) -> None:
-    written_by_hand(tmp_path / "b", [])
-    whole = (tmp_path / "b").read_bytes()
-    assert whole[-32:] == hashlib.sha256(whole[:-32]).digest()
-    header = orjson.loads(whole.partition(b"\n")[0])
-    assert header == {"assistant_backup": 1, **HEADER}
-    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
-
-
 # ---- stores that may not be filled
 
 
@@ -356,7 +259,7 @@ async def test_running_processes_are_in_the_way(
     client = connect(redis_url)
     async with client.pubsub() as pubsub:
         await pubsub.subscribe(keys.settings_changed())
-        await wait_until(lambda: pubsub.get_message(timeout=0.1))
+        await wait_until(lambda: cast("Awaitable[object]", pubsub.get_message(timeout=0.1)))
         with pytest.raises(Conflict, match="stop all of its processes"):
             await restore(empty, check(backup_file))
     await client.aclose()
@@ -424,7 +327,10 @@ def flat(items: list[Any]) -> list[bytes]:
     """All bytes in there."""
     found: list[bytes] = []
     for item in items:
-        found += flat(item) if isinstance(item, list) else [item] if isinstance(item, bytes) else []
+        if isinstance(item, list):
+            found += flat(cast("list[Any]", item))
+        elif isinstance(item, bytes):
+            found.append(item)
     return found
 
 

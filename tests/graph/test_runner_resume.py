@@ -27,6 +27,7 @@ from tests.support.studio import (
     studio,
     text,
 )
+from tests.support.waiting import wait_until
 from tools.base import Skill, skill
 
 
@@ -81,7 +82,8 @@ async def cut_and_resumed(it: Studio, proxy: FaultProxy, at: int, *, after: bool
     run = (await it.desk.send(thread)).run_id
     turn = await it.take(thread, "A")
     async with open_store(proxy.url) as store:
-        dying = it.turns("A", RedisSaver(store.redis), store)
+        saver = RedisSaver(store.redis)
+        dying = it.turns("A", saver, store)
         worker = asyncio.create_task(dying.take(turn))
         fuse = proxy.fuse = Fuse(at, after=after, then=worker.cancel)
         blown = asyncio.create_task(fuse.blown.wait())
@@ -94,6 +96,8 @@ async def cut_and_resumed(it: Studio, proxy: FaultProxy, at: int, *, after: bool
                 await it.turns("B").take(following)
         proxy.fuse, proxy.mode = None, "pass"
         await asyncio.gather(worker, return_exceptions=True)
+        # LangGraph lets go of writes that are on their way when it is cancelled.
+        await wait_until(lambda: not saver._in_flight, timeout=10)  # pyright: ignore[reportPrivateUsage] - it has no other sign
     return Cut(await it.told(thread, run), thread, happened)
 
 

@@ -1,4 +1,4 @@
-"""The product's worker with one tool more, whose effect everybody can count: it adds a line to a file.
+"""The product's worker with one tool more, whose effect can be counted: it adds a line to a file.
 
 A script, started by tests in place of `assistant worker`.
 """
@@ -50,7 +50,7 @@ def effects(services: Services) -> Sequence[Skill]:
 
 
 def append(path: Path, entry: dict[str, object]) -> None:
-    """One write of one line to a file opened for appending: lines of several processes never mix."""
+    """One write of a line to a file opened for appending: those of several processes never mix."""
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(fd, orjson.dumps(entry) + b"\n")

@@ -1,0 +1,80 @@
+"""Files that cannot be used are refused before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import orjson
+import pytest
+
+from core.backup_file import BackupUnusable, check
+from core.restore import restore
+from core.snapshot import Key
+from core.store import Store
+from tests.support.backups import HEADER, written_by_hand
+
+
+async def test_a_damaged_file_is_refused_and_nothing_is_written(
+    backup_file: Path, empty: Store, tmp_path: Path
+) -> None:
+    whole = backup_file.read_bytes()
+    bad = tmp_path / "bad"
+    for cut in (0, 1, 20, 60, len(whole) // 2, len(whole) - 33, len(whole) - 1):
+        bad.write_bytes(whole[:cut])
+        with pytest.raises(BackupUnusable):
+            check(bad)
+    for at in range(1, len(whole), 7):
+        bad.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(BackupUnusable):
+            check(bad)
+    bad.write_bytes(whole + b"x")
+    with pytest.raises(BackupUnusable, match="damaged or cut short"):
+        check(bad)
+    with pytest.raises(BackupUnusable, match="No such file"):
+        check(tmp_path / "none")
+    assert await empty.redis.dbsize() == 0
+
+
+async def test_a_file_that_is_no_backup_is_refused(tmp_path: Path) -> None:
+    for text in (b"", b"PK\3\4", b'{"assistant": 1}\n', b'{"assistant_backup":"x"}\n' + b"x" * 99):
+        (tmp_path / "f").write_bytes(text)
+        with pytest.raises(BackupUnusable):
+            check(tmp_path / "f")
+
+
+async def test_newer_formats_are_refused(backup_file: Path, empty: Store, tmp_path: Path) -> None:
+    line, _, rest = backup_file.read_bytes().partition(b"\n")
+    newer = tmp_path / "newer"
+    newer.write_bytes(orjson.dumps(orjson.loads(line) | {"assistant_backup": 2}) + b"\n" + rest)
+    with pytest.raises(BackupUnusable, match="has backup format 2, this version reads up to 1"):
+        check(newer)
+    state = written_by_hand(tmp_path / "state", [], state_format=2)
+    with pytest.raises(BackupUnusable, match="holds state of format 2"):
+        await restore(empty, state)
+    assert await empty.redis.dbsize() == 0
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        Key(b"asst-jobs:runs", "string", None, [b"a job is code"]),
+        Key(b"other", "string", None, [b"x"]),
+        Key(b"asst:caps:x", "hash", None, [b"odd"]),
+        Key(b"asst:caps:x", "zset", None, [b"a", b"no number"]),
+        Key(b"asst:caps:x", "stream", None, [[b"1-1", [b"a", b"b"]]]),
+        Key(b"asst:caps:x", "module", None, [b"x"]),
+    ],
+)
+def test_a_forged_record_is_refused(key: Key, tmp_path: Path) -> None:
+    with pytest.raises(BackupUnusable):
+        written_by_hand(tmp_path / "b", [key])
+
+
+def test_the_checksum_is_that_of_the_documented_format(tmp_path: Path) -> None:
+    written_by_hand(tmp_path / "b", [])
+    whole = (tmp_path / "b").read_bytes()
+    assert whole[-32:] == hashlib.sha256(whole[:-32]).digest()
+    header = orjson.loads(whole.partition(b"\n")[0])
+    assert header == {"assistant_backup": 1, **HEADER}
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
