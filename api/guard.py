@@ -23,6 +23,7 @@ from api.problems import from_error
 from api.sessions import cookie_token, set_cookie
 from core.errors import AssistantError, Forbidden, Malformed, Unauthorized
 from core.settings import Settings
+from core.store import PATIENCE, Patience
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -123,6 +124,7 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         seen = Seen(scope, scope["path"], scope["method"], {})
+        PATIENCE.set(Patience())
         settings = self._live.current
         try:
             answer = await self._check(seen, settings)

@@ -17,6 +17,7 @@ STATUS = {
     "unreachable": 502,
     "loading": 503,
     "timeout": 504,
+    "interrupted": 503,
 }
 """HTTP status by failure; others are 500."""
 
@@ -35,13 +36,43 @@ class TurnError(AssistantError):
 
 
 @dataclass
+class Told:
+    """Text as a client adds it up. It cannot be told to forget: what a resumed turn repeats is not
+    sent again, and where the new text differs it begins after a blank line."""
+
+    parts: list[str] = field(default_factory=list[str])
+    _sent: str = ""
+    _behind: bool = False
+
+    def __str__(self) -> str:
+        return "".join(self.parts)
+
+    def restart(self) -> None:
+        """A new attempt begins."""
+        if not self._behind:
+            self._sent, self._behind = str(self), bool(self.parts)
+        self.parts.clear()
+
+    def add(self, text: str) -> str:
+        """What of it is new to the client."""
+        self.parts.append(text)
+        if not self._behind:
+            return text
+        whole = str(self)
+        if self._sent.startswith(whole):
+            return ""
+        self._behind = False
+        return whole[len(self._sent) :] if whole.startswith(self._sent) else f"\n\n{whole}"
+
+
+@dataclass
 class Encoder:
     """Chunks of one completion, and its sum."""
 
     id: str
     created: int
-    text: list[str] = field(default_factory=list[str])
-    reasoning: list[str] = field(default_factory=list[str])
+    text: Told = field(default_factory=Told)
+    reasoning: Told = field(default_factory=Told)
     usage: dict[str, int] | None = None
     status: str = ""
     failure: TurnError | None = None
@@ -59,14 +90,15 @@ class Encoder:
             case "text_delta":
                 return self._text(data["text"])
             case "reasoning_delta":
-                self.reasoning.append(data["text"])
-                return {"reasoning_content": data["text"], "reasoning": data["text"]}
+                new = self.reasoning.add(data["text"])
+                return {"reasoning_content": new, "reasoning": new} if new else None
             case "message_completed":
                 self._between = True
                 self.usage = _usage(data["usage"])
             case "turn_started":
-                self.text.clear()
-                self.reasoning.clear()
+                self._between = False
+                self.text.restart()
+                self.reasoning.restart()
             case "turn_failed":
                 self.failure = TurnError(data["code"], data["detail"])
             case "turn_finished":
@@ -75,11 +107,11 @@ class Encoder:
                 pass
         return None
 
-    def _text(self, text: str) -> dict[str, Any]:
+    def _text(self, text: str) -> dict[str, Any] | None:
         if self._between:
             text, self._between = "\n\n" + text, False
-        self.text.append(text)
-        return {"content": text}
+        new = self.text.add(text)
+        return {"content": new} if new else None
 
     def chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
         """One chunk as an SSE frame."""
@@ -101,7 +133,7 @@ class Encoder:
 
     def error_frame(self) -> bytes:
         """A failure in the middle of a stream."""
-        failure = self.failure or TurnError("cancelled", "the run was cancelled")
+        failure = self.failure or self._why_not_ended()
         error = {
             "message": failure.detail,
             "type": "server_error",
@@ -110,17 +142,24 @@ class Encoder:
         }
         return b"data: " + orjson.dumps({"error": error}) + b"\n\n"
 
+    def _why_not_ended(self) -> TurnError:
+        if self.ended:
+            return TurnError("cancelled", "the run was cancelled")
+        return TurnError("interrupted", "the server stopped in between; send the request again")
+
     def completion(self) -> dict[str, Any]:
         """The whole answer. Raises TurnError."""
         if self.failure is not None:
             raise self.failure
+        if not self.ended:
+            raise self._why_not_ended()
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": "".join(self.text),
+            "content": str(self.text),
             "refusal": None,
         }
-        if self.reasoning:
-            message["reasoning_content"] = message["reasoning"] = "".join(self.reasoning)
+        if self.reasoning.parts:
+            message["reasoning_content"] = message["reasoning"] = str(self.reasoning)
         finish = "stop" if self.status == "completed" else "length"
         return {
             "id": self.id,

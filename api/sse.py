@@ -31,6 +31,7 @@ from core.journal import (
     last_id,
 )
 from core.services import Services
+from core.store import PATIENCE
 from core.telemetry import STREAM_READERS
 
 log = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ class _Frame:
 async def _until_outage(frames: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     """The frames; when Redis goes away the stream ends and the client comes again with its last
     id."""
+    PATIENCE.set(None)  # a stream outlives the request that opened it
     async with aclosing(frames):
         try:
             async for data in frames:

@@ -111,7 +111,7 @@ class ThreadRoutes:
         request: Request,
         thread_id: str,
         limit: int = Query(50, ge=1, le=500),
-        before: int | None = Query(None, ge=0),
+        before: int | None = Query(None, ge=0, le=2**53),
     ) -> ThreadDetail:
         """A conversation with its newest messages, or those before a cursor."""
         thread = await self._services.threads.get(signed_in(request).user_id, thread_id)
@@ -133,6 +133,7 @@ class ThreadRoutes:
     async def delete(self, request: Request, thread_id: str) -> Response:
         """Delete a conversation with everything in it."""
         user_id = signed_in(request).user_id
+        await self._services.threads.get(user_id, thread_id)
         page = await self._services.threads.page(thread_id, limit=1, before=None)
         await self._services.threads.delete(user_id, thread_id)
         if page.running_run_id is not None:
@@ -160,6 +161,9 @@ class ThreadRoutes:
         """Answer the last message again; the new answer takes the place of the old one."""
         user_id = signed_in(request).user_id
         await self._services.threads.get(user_id, thread_id)
+        if await self._services.threads.has_work(thread_id):
+            # A second try of an older message would take the newer ones out of the memory.
+            raise Conflict("an answer is still under way; wait for it, or stop it first")
         last = await self._services.threads.last_user_message(thread_id)
         if last is None:
             raise Conflict("there is no finished message to try again")

@@ -88,14 +88,21 @@ class Bench:
         chat = await self.raw.open()
         own = latency.own_time(await latency.run(chat, 40))
         chat.close()
-        scales, turns = latency.Scales(self.ours, self.redis), latency.STORED_OVER
+        scales = latency.Scales(self.ours, self.redis)
         self.results.length += await latency.along(
-            self.ours, own, self.size.marks, scales.look, turns=turns
+            self.ours, own, self.size.marks, scales.look, turns=latency.AT_MARK
         )
-        self.results.storage = scales.storage(self.size.marks, turns)
+        self.results.storage = scales.storage(self.size.marks)
         self.results.length += await latency.along(
             self.bare, own, self.size.bare_marks, latency.nothing, turns=8
         )
+
+    async def processes(self) -> None:
+        """Which process of the assistant a turn's CPU time goes to."""
+        chat = await self.ours.open()
+        await latency.run(chat, self.size.warm_up)
+        self.results.processes = await latency.by_process(self.ours, chat, 5 * self.size.turns)
+        chat.close()
 
     async def load(self) -> None:
         """Many conversations at once."""
@@ -148,6 +155,7 @@ def sections(bench: Bench) -> dict[str, Callable[[], Awaitable[None]]]:
     """What `--only` chooses from, in order. A full store comes last: it stays full."""
     return {
         "latency": bench.latency,
+        "processes": bench.processes,
         "length": bench.length,
         "load": bench.load,
         "idle": bench.idle,
@@ -156,7 +164,7 @@ def sections(bench: Bench) -> dict[str, Callable[[], Awaitable[None]]]:
     }
 
 
-NAMES = ("latency", "length", "load", "idle", "start", "stored")
+NAMES = ("latency", "processes", "length", "load", "idle", "start", "stored")
 
 
 def parse() -> argparse.Namespace:

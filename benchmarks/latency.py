@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median, quantiles
 from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from benchmarks.machine import cpu_seconds
+from benchmarks.machine import cpu_seconds, role
 from benchmarks.subjects import Chat, OurChat, Ours, Sample, Subject, question
 from core import keys
 
@@ -17,8 +18,8 @@ TOKENS = 100
 PAUSE_MS = 10
 """Between two tokens of the paced run: a fast local model."""
 
-STORED_OVER = 24
-"""Turns over which storage is compared: whole cycles of pruning and of snapshots."""
+AT_MARK = 24
+"""Turns that are measured at each length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,14 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Bytes per turn at some length of a conversation.
+    """Bytes per turn while a conversation grew from ``first`` to ``last`` turns.
 
     ``texts`` is what was said, question and answer counted once each; ``beyond`` is what the keys
     of the conversation grew more than that; ``server`` what Redis's used_memory grew in all.
     """
 
-    after: int
+    first: int
+    last: int
     texts: float
     beyond: float
     server: float
@@ -116,7 +118,7 @@ async def along(
     *,
     turns: int,
 ) -> list[Latency]:
-    """Grow one conversation and measure at each mark; ``look`` is called before and after."""
+    """Grow one conversation and measure at each mark; ``look`` is called first."""
     chat = await subject.open()
     pids, length, found = subject.pids(), 0, list[Latency]()
     for mark in marks:
@@ -125,11 +127,18 @@ async def along(
         before = cpu_seconds(pids)
         samples = await run(chat, turns)
         cpu = cpu_seconds(pids) - before
-        await look(chat)
         found.append(summary(subject, samples, own, cpu, after=mark, pause=0))
         length = mark + turns
     chat.close()
     return found
+
+
+async def by_process(subject: Subject, chat: Chat, turns: int) -> dict[str, float]:
+    """Milliseconds of CPU per turn of each process."""
+    pids = subject.pids()
+    before = {pid: cpu_seconds([pid]) for pid in pids}
+    await run(chat, turns)
+    return {role(pid): 1e3 * (cpu_seconds([pid]) - before[pid]) / turns for pid in pids}
 
 
 class Scales:
@@ -149,15 +158,18 @@ class Scales:
         used = (await self._redis.info("memory"))["used_memory"]
         self._seen.append((own, used))
 
-    def storage(self, marks: Sequence[int], turns: int) -> list[Storage]:
-        """Growth per turn at each mark."""
+    def storage(self, marks: Sequence[int]) -> list[Storage]:
+        """Growth per turn from each mark to the next: long enough for pruning to even out."""
         said = "".join(f"t{n} " for n in range(1, TOKENS + 1))
         texts = len(question(TOKENS, 0)) + len(said)
         found: list[Storage] = []
-        for number, mark in enumerate(marks):
-            (own, used), (own_after, used_after) = self._seen[2 * number : 2 * number + 2]
-            grown = (own_after - own) / turns
-            found.append(Storage(mark, texts, grown - texts, (used_after - used) / turns))
+        for (start, end), (before, after) in zip(
+            pairwise(marks), pairwise(self._seen), strict=True
+        ):
+            turns = end - start
+            grown = (after[0] - before[0]) / turns
+            server = (after[1] - before[1]) / turns
+            found.append(Storage(start, end, texts, grown - texts, server))
         return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks.latency import PAUSE_MS, STORED_OVER, TOKENS, Latency, Storage
+from benchmarks.latency import PAUSE_MS, TOKENS, Latency, Storage
 from benchmarks.load import Load
 from benchmarks.rest import Idle, Start, Stored
 from benchmarks.subjects import ROOT
@@ -23,6 +23,7 @@ class Results:
     machine: dict[str, object] = field(default_factory=dict[str, object])
     latency: list[Latency] = field(default_factory=list[Latency])
     length: list[Latency] = field(default_factory=list[Latency])
+    processes: dict[str, float] = field(default_factory=dict[str, float])
     storage: list[Storage] = field(default_factory=list[Storage])
     load: list[Load] = field(default_factory=list[Load])
     idle: Idle | None = None
@@ -58,10 +59,9 @@ def targets(results: Results) -> Iterator[Target]:
             yield Target(f"added total for {TOKENS} tokens, p50", 15, fresh.total, "ms")
             yield Target("CPU per turn, all processes", 12, fresh.cpu, "ms")
     yield from _flat(results)
-    if results.storage:
-        worst = max(results.storage, key=lambda entry: entry.beyond)
-        name = f"stored per turn beyond the texts (most: after {worst.after} turns)"
-        yield Target(name, 2, worst.beyond / 1024, "KB")
+    for stored in results.storage:
+        name = f"stored per turn beyond the texts, turns {stored.first + 1:,} to {stored.last:,}"
+        yield Target(name, 2, stored.beyond / 1024, "KB")
     yield from _at_once(results)
     if results.idle is not None:
         yield Target("idle memory of the whole group (PSS)", 250, results.idle.pss, "MiB")
@@ -114,6 +114,7 @@ def markdown(results: Results) -> str:
         f"{machine['load_average']} before.",
         table(("target", "limit", "measured", ""), [goal.row() for goal in targets(results)]),
         *_latency(results),
+        *_processes(results),
         *_storage(results),
         *_load(results),
         *_rest(results),
@@ -143,6 +144,12 @@ def _latency(results: Results) -> Iterator[str]:
         yield table(head, rows)
 
 
+def _processes(results: Results) -> Iterator[str]:
+    if results.processes:
+        rows = [[name, f"{cpu:.2f} ms"] for name, cpu in results.processes.items()]
+        yield table(("process of the assistant", "CPU per turn"), rows)
+
+
 def _storage(results: Results) -> Iterator[str]:
     head = (
         "stored per turn",
@@ -152,7 +159,7 @@ def _storage(results: Results) -> Iterator[str]:
     )
     rows = [
         [
-            f"turns {entry.after + 1:,} to {entry.after + STORED_OVER:,}",
+            f"turns {entry.first + 1:,} to {entry.last:,}",
             f"{entry.texts:.0f} bytes",
             f"{entry.beyond:.0f} bytes",
             f"{entry.server:.0f} bytes",

@@ -19,6 +19,7 @@ from docket import Docket, ExponentialRetry, Worker
 from redis.exceptions import RedisError
 
 from core import keys
+from core.store import DEADLINE, translate
 
 Job = Callable[..., Awaitable[None]]
 
@@ -49,13 +50,29 @@ class Jobs:
         self._docket = docket
 
     async def add(self, name: str, *arguments: str, key: str, at: datetime | None = None) -> None:
-        """Run a job once, soon or at ``at`` (aware)."""
+        """Run a job once, soon or at ``at`` (aware). Raises StoreError."""
         when = at or datetime.now(UTC)
-        await self._docket.replace(name, when, key)(*arguments)
+        if name not in self._docket.tasks:
+            self._docket.register(_elsewhere(name))
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await self._docket.replace(name, when, key)(*arguments)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
 
     async def cancel(self, key: str) -> None:
         """Take a job back that has not begun."""
         await self._docket.cancel(key)
+
+
+def _elsewhere(name: str) -> Job:
+    """Stands in for a job that only workers have: docket asks for the name of a known one."""
+
+    async def job(*_arguments: str) -> None:
+        raise NotImplementedError(f"{name} runs in a worker")
+
+    job.__name__ = name
+    return job
 
 
 class Brief(logging.Filter):

@@ -359,9 +359,7 @@ async def follow_user(
 
 async def _now(store: Store) -> int:
     """Redis's clock in milliseconds, which the ids are made of."""
-    seconds, micros = await store.retry(
-        lambda: cast("Awaitable[tuple[int, int]]", store.redis.time())
-    )
+    seconds, micros = await store.retry(lambda: store.redis.time())
     return seconds * 1000 + micros // 1000
 
 

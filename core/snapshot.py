@@ -158,14 +158,8 @@ class Snapshot:
     async def read(self) -> AsyncIterator[Key]:
         """All keys. A conversation that begins meanwhile may be missing or there, never half."""
         names = await read_names(self._store)
-        done: set[str] = set()
-        waiting = names.threads
-        while waiting:
-            async for key in self._read_threads(waiting):
-                yield key
-            done |= waiting.keys()
-            newer = await self._begun_meanwhile(names.users)
-            waiting = dict[str, list[str]]((thread_id, []) for thread_id in newer - done)
+        async for key in self._read_threads(names.threads):
+            yield key
         for part in (*names.users.values(), *_batches(names.others)):
             for key in await read_keys(self._store, part):
                 yield key
@@ -206,19 +200,6 @@ class Snapshot:
             for name, key in found.items()
             if not keys.is_transient(name)
         ]
-
-    async def _begun_meanwhile(self, users: Iterable[str]) -> set[str]:
-        """Threads that the lists of the running system name by now."""
-
-        async def send() -> list[Any]:
-            async with self._store.redis.pipeline(transaction=False) as pipe:
-                pipe.hkeys(keys.pending())
-                for user_id in {*users, *self._threads}:
-                    pipe.zrange(keys.user_threads(user_id), 0, -1)
-                return await pipe.execute()
-
-        answers = await self._store.retry(send, deadline=PATIENCE)
-        return {thread_id.decode() for answer in answers for thread_id in answer}
 
     def _made(self) -> list[Key]:
         """What speaks of many conversations, as follows from what was read of each."""

@@ -15,6 +15,8 @@ import hashlib
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -55,8 +57,23 @@ SOCKET_TIMEOUT = 1.5
 DEADLINE = 2.8
 """Seconds in which ``Store.retry`` gives up, a little under the promised 3."""
 
+LATE = 0.25
+"""Seconds from which a call counts as one that waited for Redis."""
+
 MAX_CONNECTIONS = 500
+PASSWORD_SIGNS = ("NOAUTH", "WRONGPASS", "Authentication required", "invalid username-password")
 OLDEST = (6, 2)
+
+
+@dataclass
+class Patience:
+    """Seconds that a caller may still wait for a Redis that does not answer, over all its calls."""
+
+    left: float = DEADLINE
+
+
+PATIENCE: ContextVar[Patience | None] = ContextVar("patience", default=None)
+"""Set for the calls of one request, so that two slow ones do not take twice the time."""
 
 
 class Store:
@@ -101,6 +118,18 @@ class Store:
 
         Raises StoreError (translated) or Fenced.
         """
+        patience = PATIENCE.get()
+        if patience is None:
+            return await self._retry(call, deadline)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return await self._retry(call, min(deadline, max(patience.left, LATE)))
+        finally:
+            waited = loop.time() - began
+            patience.left -= waited if waited > LATE else 0
+
+    async def _retry(self, call: Callable[[], Awaitable[T]], deadline: float) -> T:
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline
         pause = 0.02
@@ -125,7 +154,7 @@ class Store:
                 ClusterDownError,
                 OSError,
             ) as error:
-                if isinstance(error, AuthenticationError) or loop.time() + pause >= end:
+                if _wrong_password(error) or loop.time() + pause >= end:
                     raise translate(error) from error
                 REDIS_RETRIES.labels(type(error).__name__).inc()
                 await self._drop_idle()
@@ -144,12 +173,18 @@ class Store:
             await connection.disconnect(nowait=True)
 
 
+def _wrong_password(error: BaseException) -> bool:
+    """While it connects, redis-py turns the refusal into a ConnectionError without its code."""
+    text = str(error)
+    return isinstance(error, AuthenticationError) or any(sign in text for sign in PASSWORD_SIGNS)
+
+
 def translate(error: BaseException) -> StoreError | Fenced:
     """Our error for a Redis error, in words that say what to do."""
     text = str(error)
     if "FENCED" in text:
         return Fenced("another worker has taken this conversation over")
-    if isinstance(error, AuthenticationError) or "NOAUTH" in text or "WRONGPASS" in text:
+    if _wrong_password(error):
         return StoreError("Redis refuses the password; correct it in REDIS_URL")
     if isinstance(error, OutOfMemoryError) or text.startswith("OOM"):
         return StoreFull(

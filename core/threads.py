@@ -238,6 +238,11 @@ class Threads:
                 return journal.START
             high = f"({rows[-1][0].decode()}"
 
+    async def has_work(self, thread_id: str) -> bool:
+        """Whether a message of the thread waits or is being answered."""
+        name = keys.inbox(thread_id)
+        return bool(await self._store.retry(lambda: self._store.redis.xlen(name)))
+
     async def last_user_message(self, thread_id: str) -> dict[str, Json] | None:
         """The newest finished message of the user, for `try again`."""
         name = keys.transcript(thread_id)

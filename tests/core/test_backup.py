@@ -184,7 +184,7 @@ async def put(store: Store, name: str, command: str, words: Any) -> None:
 
 @given(values=st.lists(st.tuples(COMMANDS, st.booleans()), max_size=8))
 @examples(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

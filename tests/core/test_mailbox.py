@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from core.errors import Fenced
 from core.events import MessageCompleted, TextDelta, TurnFinished, Usage
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings import EngineSettings
-from core.store import Store, open_store
+from core.store import DEADLINE, Arg, Store, open_store
 from core.threads import Threads
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy
@@ -25,9 +26,11 @@ from tests.support.waiting import wait_until
 class Stuttering(Store):
     """Sends every script twice, as a retry does after a lost reply. Both answers must agree."""
 
-    async def script(self, name: str, names: Any, args: Any) -> Any:
-        first = await super().script(name, names, args)
-        second = await super().script(name, names, args)
+    async def script(
+        self, name: str, names: Sequence[str], args: Sequence[Arg], *, deadline: float = DEADLINE
+    ) -> Any:
+        first = await super().script(name, names, args, deadline=deadline)
+        second = await super().script(name, names, args, deadline=deadline)
         if name in ("claim", "done"):
             assert first[:1] == second[:1]
             assert first == second or first[0] == b"busy"
@@ -136,7 +139,7 @@ async def test_done_repeated_after_it_claimed_the_next_message(desk: Desk) -> No
     assert isinstance(again, Turn)
     assert (again.attempt, again.crashes) == (1, 1)
     assert await desk.transcript(thread) == ["m1"]
-    starts = [data["message_id"] for kind, data in await desk.told(thread) if "attempt" in data]
+    starts = [data["message_id"] for _, data in await desk.told(thread) if "attempt" in data]
     assert starts == ["m1", "m2"]
     await desk.mailbox().emit(again, 1, [TextDelta("x")], desk.settings)
 

@@ -1,11 +1,11 @@
-"""The mailbox against a simple model: three workers, crashes, pauses and repeated calls at random."""
+"""The mailbox against a model: three workers, crashes, pauses and repeated calls at random."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -45,6 +45,11 @@ class Model:
     """The worker whose turn is not fenced."""
 
 
+async def finished(answer: Any) -> Any:
+    """What redis-py promises: its types say that the answer may be there already."""
+    return await answer
+
+
 class MailboxMachine(RuleBasedStateMachine):
     """Rules are what workers, clients and time do."""
 
@@ -64,7 +69,7 @@ class MailboxMachine(RuleBasedStateMachine):
         return self.runner.run(work)
 
     def teardown(self) -> None:
-        self.do(self.redis.flushall())
+        self.do(finished(self.redis.flushall()))
         self.do(self.redis.aclose())
         self.runner.close()
 
@@ -207,17 +212,17 @@ class MailboxMachine(RuleBasedStateMachine):
     @invariant()
     def work_is_always_known_to_the_sweeper(self) -> None:
         if self.model.waiting:
-            assert self.do(self.desk.redis.hexists(keys.pending(), self.thread))
+            assert self.do(finished(self.desk.redis.hexists(keys.pending(), self.thread)))
 
 
 def test_the_mailbox_behaves_like_its_model(redis_url: str) -> None:
     run_state_machine_as_test(
-        lambda: MailboxMachine(redis_url),
+        cast("type[RuleBasedStateMachine]", lambda: MailboxMachine(redis_url)),
         settings=settings(
             max_examples=50,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )

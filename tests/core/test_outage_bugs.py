@@ -12,8 +12,8 @@ from redis.exceptions import ConnectionError
 
 from api import cli
 from core import jobs, keys, listening
-from core.errors import StoreFull
-from core.store import SOCKET_TIMEOUT, connect, open_store
+from core.errors import StoreFull, StoreUnavailable
+from core.store import DEADLINE, PATIENCE, SOCKET_TIMEOUT, Patience, connect, open_store
 from tests.support.desk import Desk
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 
@@ -100,3 +100,15 @@ def test_a_worker_that_finds_no_redis_counted_as_broken(
     monkeypatch.setenv("ASSISTANT_HOME", str(home))
     monkeypatch.setenv("REDIS_URL", f"unix://{home}/nobody.sock")
     assert cli.main(["worker"]) == cli.TRY_LATER
+
+
+async def test_two_slow_calls_of_one_request_took_twice_the_promised_time(way: FaultProxy) -> None:
+    async with open_store(way.url) as store:
+        token = PATIENCE.set(Patience())
+        way.mode = "blackhole"
+        began = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await store.retry(lambda: store.redis.exists("x"))
+        assert time.monotonic() - began < DEADLINE + 1
+        PATIENCE.reset(token)

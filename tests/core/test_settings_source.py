@@ -69,7 +69,7 @@ def test_names_of_the_outer_contract(tmp_path: Path, name: str) -> None:
     }
     text = values.get(name, "some-value")
     group, field = ALIASES[name]
-    value = getattr(getattr(loaded(tmp_path, **{name: text}).settings, group), field)
+    value = getattr(getattr(loaded(tmp_path, "", "", None, **{name: text}).settings, group), field)
     plain = value.get_secret_value() if isinstance(value, SecretStr) else value
     assert plain == {"true": True, "1234": 1234}.get(text, text)
 
@@ -137,7 +137,7 @@ def test_what_is_wrong_in_the_environment(
     tmp_path: Path, name: str, value: str, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        loaded(tmp_path, **{name: value})
+        loaded(tmp_path, "", "", None, **{name: value})
 
 
 def test_errors_do_not_show_secrets(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_the_openai_key_serves_the_cloud_too(tmp_path: Path) -> None:
 
 def test_a_key_of_its_own_wins_for_the_cloud(tmp_path: Path) -> None:
     env = {"OPENAI_API_KEY": "sk-1", "CLOUD_API_KEY": "sk-2", "CLOUD_FALLBACK_ENABLED": "true"}
-    assert loaded(tmp_path, **env).settings.cloud.api_key.get_secret_value() == "sk-2"
+    assert loaded(tmp_path, "", "", None, **env).settings.cloud.api_key.get_secret_value() == "sk-2"
 
 
 def test_a_saved_key_of_the_local_server_never_goes_to_the_cloud(tmp_path: Path) -> None:

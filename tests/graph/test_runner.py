@@ -128,7 +128,7 @@ async def test_real_outcomes_of_bad_calls(store: Store, tmp_path: Path) -> None:
         ),
         text("That did not work."),
     )
-    groups = {"orchestrator": {"tool_timeout": 0.2}}
+    groups: dict[str, Any] = {"orchestrator": {"tool_timeout": 0.2}}
     async with studio(store, tmp_path, script, skills=tools(), **groups) as it:
         thread = await it.desk.thread()
         told = await it.say(thread, "Try all")
@@ -182,7 +182,7 @@ async def test_call_ids_that_a_server_uses_again(store: Store, tmp_path: Path) -
 
 async def test_a_low_grade_sends_the_answer_back(store: Store, tmp_path: Path) -> None:
     script = graded('{"score":0.2,"missing":"the year"}', 'Sure: {"score": 0.95, "missing": ""}')
-    groups = {"orchestrator": {"autonomous_mode": True}}
+    groups: dict[str, Any] = {"orchestrator": {"autonomous_mode": True}}
     async with studio(store, tmp_path, script, **groups) as it:
         thread = await it.desk.thread()
         told = await it.say(thread, "When?")
@@ -194,7 +194,7 @@ async def test_a_low_grade_sends_the_answer_back(store: Store, tmp_path: Path) -
 
 
 async def test_a_grader_of_nonsense_ends_the_loop(store: Store, tmp_path: Path) -> None:
-    groups = {"orchestrator": {"autonomous_mode": True}}
+    groups: dict[str, Any] = {"orchestrator": {"autonomous_mode": True}}
     async with studio(store, tmp_path, graded("I like it."), **groups) as it:
         thread = await it.desk.thread()
         told = await it.say(thread, "Hi")
@@ -214,7 +214,7 @@ async def test_a_grader_that_fails_ends_the_loop(store: Store, tmp_path: Path) -
 
 
 async def test_max_iterations_end_the_loop(store: Store, tmp_path: Path) -> None:
-    groups = {"orchestrator": {"autonomous_mode": True, "max_iterations": 3}}
+    groups: dict[str, Any] = {"orchestrator": {"autonomous_mode": True, "max_iterations": 3}}
     async with studio(store, tmp_path, graded('{"score": 0, "missing": "all"}'), **groups) as it:
         thread = await it.desk.thread()
         told = await it.say(thread, "Hi")

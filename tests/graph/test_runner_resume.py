@@ -242,7 +242,10 @@ async def test_a_long_conversation_costs_the_same_at_its_end(store: Store, tmp_p
             return text("They talked.")
         return text("An answer of some words.")
 
-    groups = {"memory": {"short_term_window": 8}, "orchestrator": {"checkpoints_kept": 5}}
+    groups: dict[str, Any] = {
+        "memory": {"short_term_window": 8},
+        "orchestrator": {"checkpoints_kept": 5},
+    }
     async with studio(store, tmp_path, script, **groups) as it:
         thread = await it.desk.thread()
         turns = it.turns()

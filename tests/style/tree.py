@@ -15,7 +15,9 @@ SKIPPED_FOLDERS = frozenset({"__pycache__", "bench-results", "build", "dist", "n
 # Other people's work that we ship as it is, and what makes it (needs Node and is not shipped).
 VENDORED = ROOT / "dashboard" / "static" / "vendor"
 VENDOR_BUILD = ROOT / "dashboard" / "vendor"
-BINARY = frozenset({".backup", ".gif", ".gz", ".ico", ".jpg", ".mo", ".ogg", ".png", ".woff2", ".zip"})
+BINARY = frozenset(
+    {".backup", ".gif", ".gz", ".ico", ".jpg", ".mo", ".ogg", ".png", ".woff2", ".zip"}
+)
 
 
 @cache

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 Mode = Literal["pass", "blackhole", "reset", "drop_replies", "cut_replies", "drip"]
 """pass · blackhole: nothing gets through, either way · reset: connections break at once ·
-drop_replies: requests arrive, replies never · cut_replies: requests arrive, and the connection breaks
-instead of the reply · drip: replies come in single bytes."""
+drop_replies: requests arrive, replies never · cut_replies: requests arrive, and the connection
+breaks instead of the reply · drip: replies come in single bytes."""
 
 CHUNK = 64 * 1024
 
