@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from collections import Counter, deque
@@ -122,7 +123,10 @@ async def faulty_model(log: Path) -> AsyncGenerator[FaultyModel]:
     model = FaultyModel()
     app = create_demo_app(pace=0, log=log)
     app.middlewares.append(model.serve)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    # It breaks connections on purpose; aiohttp's complaints about that are of no use.
+    quiet = logging.getLogger("tests.chaos.model")
+    quiet.setLevel(logging.CRITICAL)
+    runner = web.AppRunner(app, access_log=None, logger=quiet, shutdown_timeout=0.2)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

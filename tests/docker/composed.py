@@ -118,11 +118,17 @@ class Composed:
     async def answer(self, thread: str, *, seconds: float = 60) -> str:
         """The text that answers the one message of a conversation."""
 
-        async def answered() -> bool:
-            return [m["status"] for m in await self.messages(thread)] == ["completed"] * 2
+        found: list[dict[str, Any]] = []
 
-        await wait_until(answered, timeout=seconds, every=0.2)
-        question, answer = await self.messages(thread)
+        async def answered() -> bool:
+            found[:] = await self.messages(thread)
+            return [m["status"] for m in found] == ["completed"] * 2
+
+        try:
+            await wait_until(answered, timeout=seconds, every=0.2)
+        except AssertionError as error:
+            raise AssertionError(found, await self.compose("logs", "worker")) from error
+        question, answer = found
         assert (question["role"], answer["role"]) == ("user", "assistant")
         return str(answer["text"])
 

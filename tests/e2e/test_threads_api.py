@@ -214,17 +214,15 @@ async def test_a_deleted_conversation_leaves_nothing_behind(stack: Stack) -> Non
     """Every deletion failed at its last step, and the checkpoints stayed for ever."""
     redis: Any = connect(stack.server.url)
     async with stack.client() as client:
-        for text in ("bench:3", "bench:3000:20"):
-            thread = await new_thread(client)
-            await send(client, thread, text)
-            await wait_until(
-                lambda thread=thread: (
-                    redis.exists(keys.checkpoint(thread, "n"))
-                    if text == "bench:3"
-                    else _begun(client, thread)
-                )
-            )
+        done, running = await new_thread(client), await new_thread(client)
+        await send(client, done, "bench:3")
+        await read(client, done)
+        assert await redis.exists(keys.checkpoint(done, "n"))
+        await send(client, running, "bench:3000:20")
+        await wait_until(lambda: _begun(client, running))
+        for thread in (done, running):
             assert (await client.delete(f"/api/threads/{thread}")).status_code == 204
+        for thread in (done, running):
             await wait_until(lambda thread=thread: _only_expiring(redis, thread), timeout=10)
     await redis.aclose()
 
