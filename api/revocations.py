@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core import keys
-from core.listening import heard
+from core.listening import heard, subscription
 
 SWEEP_SECONDS = 5.0
 REMEMBERED_SECONDS = 30.0
@@ -95,8 +95,7 @@ class Revocations:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen_once(self) -> None:
-        async with self._redis.pubsub() as pubsub:
-            await pubsub.subscribe(keys.revocations())
+        async with subscription(self._redis, keys.revocations()) as pubsub:
             async for message in heard(pubsub):
                 if message["type"] == "subscribe":
                     self._subscribed.set()

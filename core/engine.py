@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 from core import keys
 from core.bus import BELL_SEPARATOR, new_id
 from core.errors import Fenced, StoreError
-from core.listening import heard
+from core.listening import heard, subscription
 from core.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings import EngineSettings
@@ -245,8 +245,8 @@ class Worker:
     # ---- while turns run
 
     async def _hear_cancels(self) -> None:
-        async with self._blocking.pubsub() as pubsub:
-            await pubsub.subscribe(keys.cancellations(), keys.settings_changed())
+        channels = (keys.cancellations(), keys.settings_changed())
+        async with subscription(self._blocking, *channels) as pubsub:
             await self._live.refresh()
             async for message in heard(pubsub):
                 if message["type"] != "message":

@@ -269,7 +269,7 @@ class Hub:
 
     async def _renew(self) -> None:
         """Connect again; each confirmation tells the readers to look for what they missed."""
-        async with self._lock:
+        async with self._lock, asyncio.timeout(CONFIRM_TIMEOUT):
             await self._pubsub.aclose()
             if self._confirmed:
                 await self._pubsub.subscribe(*self._confirmed)

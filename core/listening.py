@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError
 
 SILENCE = 2.0
 """Seconds without a word before the connection is pinged, and as long until it is given up: a
 connection whose other end has gone without a word looks like one on which nothing happens."""
+
+STEP = 2.8
+"""Seconds for all else. redis-py connects anew inside of any call, and waits there without a limit,
+because connections for subscriptions have no timeout."""
+
+
+@asynccontextmanager
+async def subscription(redis: Redis, *channels: str) -> AsyncGenerator[PubSub]:
+    """A subscription, asked for but not yet confirmed. Raises RedisError, OSError."""
+    async with redis.pubsub() as pubsub:
+        async with asyncio.timeout(STEP):
+            await pubsub.subscribe(*channels)
+        yield pubsub
 
 
 async def heard(pubsub: PubSub) -> AsyncGenerator[dict[str, Any]]:
@@ -21,7 +37,8 @@ async def heard(pubsub: PubSub) -> AsyncGenerator[dict[str, Any]]:
     """
     silent = False
     while True:
-        message = cast("dict[str, Any] | None", await pubsub.get_message(timeout=SILENCE))
+        async with asyncio.timeout(SILENCE + STEP):
+            message = cast("dict[str, Any] | None", await pubsub.get_message(timeout=SILENCE))
         if message is not None:
             silent = False
             yield message
@@ -29,4 +46,5 @@ async def heard(pubsub: PubSub) -> AsyncGenerator[dict[str, Any]]:
             raise ConnectionError("no answer to a ping")
         else:
             silent = True
-            await pubsub.ping()
+            async with asyncio.timeout(STEP):
+                await pubsub.ping()

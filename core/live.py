@@ -50,8 +50,20 @@ class LiveSettings:
                 saved[group] = self._opened(group, row)
         try:
             self._loaded = self._loaded.overlaid(saved)
-        except ConfigError as error:
-            log.warning("saved settings are not used: %s", error)
+        except ConfigError:
+            self._loaded = self._loaded.overlaid(self._usable(saved))
+
+    def _usable(self, saved: Layer) -> Layer:
+        """The groups that can be used: one bad value must not take all others with it."""
+        good: Layer = {}
+        for group, values in saved.items():
+            try:
+                self._loaded.overlaid({group: values})
+            except ConfigError as error:
+                log.warning("saved settings of %s are not used: %s", group, error)
+            else:
+                good[group] = values
+        return good
 
     def _opened(self, group: str, row: Mapping[bytes, bytes]) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -16,12 +16,14 @@ import orjson
 from core.settings import LogSettings, Settings
 
 PATTERN = re.compile(
-    r"(?P<telegram>\b\d{6,12}:[A-Za-z0-9_-]{30,})"
-    r"|(?P<key>\b(?:sk|rk|pk|ak|ghp|gho|github_pat|xox[abp]|AKIA)[-_][A-Za-z0-9_-]{8,})"
+    r"(?P<telegram>(?<!\d)\d{6,12}:[A-Za-z0-9_-]{30,})"
+    r"|(?P<key>\b(?:(?:sk|rk|pk|ak|ghp|gho|github_pat|xox[abp])[-_][A-Za-z0-9_-]{8,}"
+    r"|AKIA[A-Z0-9]{16}))"
     r"|(?P<jwt>\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)"
     r"|(?P<url>://[^/\s:@]*:)[^@\s/]+(?=@)"
-    r"|(?P<field>(?i:(?:authorization|x-api-key|api[_-]?key|token|password|secret|cookie)"
-    r"[\"']?\s*[:=]\s*[\"']?(?:bearer\s+)?))[^\s\"',}]{4,}"
+    r"|(?P<cookie>(?i:cookie\\*[\"']?\s*[:=]\s*\\*[\"']?))[^\r\n\"'\\]+"
+    r"|(?P<field>(?i:(?:authorization|x-api-key|api[_-]?key|token|password|secret)"
+    r"\\*[\"']?\s*[:=]\s*\\*[\"']?(?:(?:bearer|basic)\s+)?))[^\s\"',}\\]{4,}"
     r"|(?P<fragment>/setup#)[A-Za-z0-9_-]+"
 )
 SHORTEST = 6
@@ -57,9 +59,10 @@ class Redactor:
     """Replaces secrets in text: known values and what looks like one."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        self._known = sorted(
-            {value for value in known if len(value) >= SHORTEST}, key=len, reverse=True
-        )
+        plain = {value for value in known if len(value) >= SHORTEST}
+        # As it stands in a JSON line too, where quotes and backslashes are escaped.
+        escaped = {orjson.dumps(value).decode()[1:-1] for value in plain}
+        self._known = sorted(plain | escaped, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """The text without secrets."""
@@ -69,7 +72,8 @@ class Redactor:
 
 
 def _replace(match: re.Match[str]) -> str:
-    kept = match.group("url") or match.group("field") or match.group("fragment") or ""
+    found = match.groupdict()
+    kept = next((found[n] for n in ("url", "cookie", "field", "fragment") if found[n]), "")
     return f"{kept}[redacted]"
 
 

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from core import keys
 from core.errors import StoreError
-from core.listening import heard
+from core.listening import heard, subscription
 from core.live import LiveSettings
 
 log = logging.getLogger(__name__)
@@ -20,8 +20,7 @@ async def watch_settings(live: LiveSettings, blocking: Redis) -> None:
     """Refresh whenever somebody saves a setting, until cancelled."""
     while True:
         try:
-            async with blocking.pubsub() as pubsub:
-                await pubsub.subscribe(keys.settings_changed())
+            async with subscription(blocking, keys.settings_changed()) as pubsub:
                 await live.refresh()
                 async for message in heard(pubsub):
                     if message["type"] == "message":

@@ -59,7 +59,8 @@ def _units(messages: Sequence[Message]) -> list[list[Message]]:
 
 def _unit_cut(unit: list[Message], budget: int) -> list[Message]:
     """The first message, and of its results as much as fits, each with an equal share."""
-    first, results = cut(unit[0], budget), unit[1:]
+    results = unit[1:]
+    first = cut(unit[0], budget // 2 if results else budget)
     left = budget - message_tokens(first)
     kept: list[Message] = []
     for number, result in enumerate(reversed(results)):

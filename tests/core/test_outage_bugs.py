@@ -13,9 +13,11 @@ from redis.exceptions import ConnectionError
 from api import cli
 from core import jobs, keys, listening
 from core.errors import StoreFull, StoreUnavailable
+from core.journal import Hub
 from core.store import DEADLINE, PATIENCE, SOCKET_TIMEOUT, Patience, connect, open_store
 from tests.support.desk import Desk
 from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -112,3 +114,25 @@ async def test_two_slow_calls_of_one_request_took_twice_the_promised_time(way: F
                 await store.retry(lambda: store.redis.exists("x"))
         assert time.monotonic() - began < DEADLINE + 1
         PATIENCE.reset(token)
+
+
+async def test_readers_stayed_deaf_when_the_new_connection_was_half_open_from_the_start(
+    way: FaultProxy,
+) -> None:
+    redis = connect(way.url, blocking=True)
+    hub = Hub(redis)
+    running = asyncio.create_task(hub.run())
+    async with hub.subscribe("u", None) as reader:
+        way.forget()
+        way.mode = "blackhole"
+        way.cut()
+        await wait_until(lambda: way.lost > 0)
+        way.forget()
+        way.mode = "pass"
+        async with asyncio.timeout(10):
+            while await reader.get() is not None:
+                pass
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await hub.aclose()
+    await redis.aclose()

@@ -33,7 +33,7 @@ def test_never_over_the_budget_and_never_empty(history: list[dict[str, Any]], bu
     assert messages_tokens(kept) <= budget + 32
 
 
-@given(HISTORIES, st.integers(300, 8000))
+@given(HISTORIES, st.integers(600, 8000))
 def test_keeps_the_newest_in_order(history: list[dict[str, Any]], budget: int) -> None:
     numbered = [{**message, "n": n} for n, message in enumerate(history)]
     kept = [message["n"] for message in fitting(numbered, budget)]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from core import keys
-from core.settings_source import environment_names
+from core.settings_source import NOT_SETTINGS, environment_names
 from tests.style import tree
 
 COMPOSE: dict[str, Any] = yaml.safe_load(tree.text(tree.ROOT / "compose.yaml"))
@@ -41,7 +41,8 @@ def test_redis_is_unreachable_from_outside_and_asks_for_a_password() -> None:
     assert SERVICES["redis"]["networks"] == ["state"]
     assert COMPOSE["networks"]["state"] == {"internal": True}
     command = " ".join(SERVICES["redis"]["entrypoint"])
-    assert "requirepass" in command
+    assert "user default on >%s ~* &* +@all -@admin" in command
+    assert "nopass" not in command
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
 
@@ -57,5 +58,11 @@ def test_the_workers_healthcheck_looks_at_the_keys_that_workers_write() -> None:
 
 
 def test_variables_given_to_containers_are_ours() -> None:
-    given = set(SERVICES["api"]["environment"]) - {"ASSISTANT_HOME"}
+    given = set(SERVICES["api"]["environment"]) - set(NOT_SETTINGS)
     assert given <= environment_names().keys()
+
+
+def test_the_web_server_has_one_port_inside_and_outside() -> None:
+    """Else the links that it prints are wrong."""
+    port = SERVICES["api"]["environment"]["ASSISTANT_PORT"]
+    assert SERVICES["api"]["ports"] == [f"127.0.0.1:{port}:{port}"]

@@ -1,0 +1,125 @@
+"""Settings that change while the process runs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from core import keys
+from core.errors import Invalid
+from core.live import LiveSettings
+from core.secrets import SecretBox
+from core.settings_source import Layer, build
+from core.settings_watch import watch_settings
+from core.store import Store, connect
+from tests.support.waiting import wait_until
+
+ENVIRONMENT: Layer = {"model": {"name": "from-env", "api_key": "env-key"}}
+
+
+def live(store: Store, home: Path, *, key: int = 0) -> LiveSettings:
+    return LiveSettings(
+        build(home, (("environment", ENVIRONMENT),)), store, SecretBox(bytes([key]) * 32)
+    )
+
+
+async def test_saved_values_take_effect_everywhere(store: Store, tmp_path: Path) -> None:
+    one, two = live(store, tmp_path), live(store, tmp_path)
+    await one.save("model", {"name": "saved", "max_tokens": 500})
+    assert one.current.model.name == "saved"
+    assert two.current.model.name == "from-env"
+    await two.refresh()
+    assert two.current.model.max_tokens == 500
+    assert (two.source("model", "name"), two.source("model", "api_key")) == ("saved", "environment")
+
+
+async def test_none_goes_back_to_the_environment(store: Store, tmp_path: Path) -> None:
+    it = live(store, tmp_path)
+    await it.save("model", {"name": "saved"})
+    await it.save("model", {"name": None})
+    assert (it.current.model.name, it.source("model", "name")) == ("from-env", "environment")
+
+
+async def test_secrets_are_sealed_and_an_empty_one_removes_the_key(
+    store: Store, tmp_path: Path
+) -> None:
+    it = live(store, tmp_path)
+    await it.save("model", {"api_key": "very-secret"})
+    raw: Any = await store.redis.hget(keys.settings("model"), "api_key")  # pyright: ignore[reportGeneralTypeIssues] - redis-py types async results as a union
+    assert b"very-secret" not in raw
+    assert it.current.model.api_key.get_secret_value() == "very-secret"
+    await it.save("model", {"api_key": ""})
+    assert it.current.model.api_key.get_secret_value() == ""
+
+
+@pytest.mark.parametrize(
+    ("group", "changes", "words"),
+    [
+        ("engine", {"max_inbox": 1}, "cannot be changed here"),
+        ("nothing", {}, "cannot be changed here"),
+        ("model", {"nmae": "x"}, "did you mean 'name'"),
+        ("model", {"temperature": 9}, "model.temperature"),
+        ("model", {"base_url": "nonsense"}, "write it like http"),
+        ("orchestrator", {"autonomous_mode": "perhaps"}, "orchestrator.autonomous_mode"),
+        ("security", {"cors_origins": "x"}, "security.cors_origins"),
+    ],
+)
+async def test_what_cannot_be_saved(
+    store: Store, tmp_path: Path, group: str, changes: dict[str, Any], words: str
+) -> None:
+    it = live(store, tmp_path)
+    with pytest.raises(Invalid, match=words):
+        await it.save(group, {"name": "good", **changes} if group == "model" else changes)
+    assert not await store.redis.exists(keys.settings(group))
+
+
+async def test_one_bad_saved_value_does_not_take_the_others_along(
+    store: Store, tmp_path: Path
+) -> None:
+    """After an update with a stricter limit every saved setting was ignored."""
+    it = live(store, tmp_path)
+    await it.save("model", {"name": "saved"})
+    redis: Any = store.redis
+    await redis.hset(keys.settings("memory"), "short_term_window", orjson.dumps(0))
+    await redis.hset(keys.settings("orchestrator"), "gone_in_this_version", b"1")
+    await redis.hset(keys.settings("telegram"), "bot_token", b"not json")
+    again = live(store, tmp_path)
+    await again.refresh()
+    assert again.current.model.name == "saved"
+    assert again.current.memory.short_term_window == 20
+
+
+async def test_a_secret_of_another_key_file_is_left_out(store: Store, tmp_path: Path) -> None:
+    await live(store, tmp_path).save("model", {"api_key": "very-secret", "name": "saved"})
+    other = live(store, tmp_path, key=1)
+    await other.refresh()
+    assert other.current.model.name == "saved"
+    assert other.current.model.api_key.get_secret_value() == "env-key"
+
+
+async def test_lists_survive(store: Store, tmp_path: Path) -> None:
+    it = live(store, tmp_path)
+    await it.save("security", {"allowed_hosts": ["one.lan", "two.lan:80"]})
+    assert it.current.security.allowed_hosts == ("one.lan", "two.lan:80")
+
+
+async def test_a_watcher_hears_of_it(store: Store, redis_url: str, tmp_path: Path) -> None:
+    here, there = live(store, tmp_path), live(store, tmp_path)
+    blocking = connect(redis_url, blocking=True)
+    watching = asyncio.create_task(watch_settings(there, blocking))
+    try:
+        await here.save("model", {"name": "first"})
+        await wait_until(lambda: there.current.model.name == "first")
+        await store.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await here.save("model", {"name": "second"})
+        await wait_until(lambda: there.current.model.name == "second")
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await blocking.aclose()

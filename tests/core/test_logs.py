@@ -1,0 +1,102 @@
+"""Nothing secret reaches a log, however it is written."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import orjson
+import pytest
+from pydantic import SecretStr
+
+from core.logs import JsonFormatter, Redactor, TextFormatter, TurnFilter, secrets_of
+from core.settings import ModelSettings, Settings
+
+KNOWN = ('correct "horse" battery\\', "пароль-к-модели", "plainvalue")
+PLANTED = (
+    "7012345678:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0",
+    "sk-proj-abcDEF123456",
+    "ak_abcdefghijklmnop",
+    "ghp_abcdefghijklmnopqrstuv",
+    "AKIAIOSFODNN7EXAMPLE",
+    "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.SflKxwRJSMeKKF2QT4",
+    "hunter2hunter2",
+    *KNOWN,
+)
+LINES = (
+    "GET https://api.telegram.org/bot{0}/getMe",
+    "key={1} and {2} and {3} and {4}",
+    "Authorization: Bearer {5}",
+    "Authorization: Basic {6}",
+    '{{"authorization": "Bearer {6}", "x-api-key": "{6}"}}',
+    "{{'api_key': '{6}', 'password': '{6}'}}",
+    "redis://user:{6}@host:6379/0 rediss://:{6}@host",
+    "Cookie: theme=dark; asst_session={6}; other={6}",
+    "set-cookie: asst_session={6}; HttpOnly",
+    "http://127.0.0.1:8080/setup#{6}",
+    "token={6} secret: {6} api-key={6}",
+    "values {7} {8} {9}",
+)
+
+
+def record(message: str, *args: object, error: BaseException | None = None) -> logging.LogRecord:
+    info = (type(error), error, error.__traceback__) if error is not None else None
+    made = logging.LogRecord("x", logging.INFO, __file__, 1, message, args, info)
+    assert TurnFilter().filter(made)
+    return made
+
+
+def rendered(made: logging.LogRecord) -> list[str]:
+    redact = Redactor(KNOWN)
+    return [TextFormatter(redact).format(made), JsonFormatter(redact).format(made)]
+
+
+def leaks(text: str) -> list[str]:
+    shapes = {value for plain in PLANTED for value in (plain, orjson.dumps(plain).decode()[1:-1])}
+    return sorted(value for value in shapes if value in text)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_planted_secrets_do_not_appear(line: str) -> None:
+    text = line.format(*PLANTED)
+    for output in rendered(record("%s", text)):
+        assert leaks(output) == []
+        assert "[redacted]" in output
+
+
+def test_secrets_in_a_traceback_do_not_appear() -> None:
+    try:
+        raise ValueError(f"no access with {PLANTED[1]} to redis://:{PLANTED[6]}@host")
+    except ValueError as error:
+        outputs = rendered(record("it failed", error=error))
+    for output in outputs:
+        assert leaks(output) == []
+        assert "ValueError" in output
+
+
+def test_json_lines_stay_json() -> None:
+    for line in LINES:
+        _, output = rendered(record("%s", line.format(*PLANTED)))
+        assert orjson.loads(output)["logger"] == "x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the token count is 12 and the password field is empty",
+        "https://host:8080/path?x=1 at 12:30:45",
+        "model gpt-4o-mini answered in 3 s, task-1234 done",
+        "thread t_k3jxabcdefghijkl run t_k3jx.abcdefghijklmnop",
+    ],
+)
+def test_ordinary_text_is_left_alone(text: str) -> None:
+    assert Redactor(KNOWN)(text) == text
+
+
+def test_short_values_are_not_searched_for() -> None:
+    assert Redactor(["", "abc"])("abcdef") == "abcdef"
+
+
+def test_the_settings_know_their_secrets(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, model=ModelSettings(api_key=SecretStr("one-two-three")))
+    assert "one-two-three" in secrets_of(settings)
