@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 
 from core.errors import AssistantError, ConfigError, StoreUnavailable
 
@@ -52,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             else commands.add_parser(command)
         )
         if command == name:
-            _loaded(module).configure(sub)
+            importlib.import_module(module).configure(sub)
     parsed = parser.parse_args(arguments)
     try:
-        return int(_loaded(COMMANDS[parsed.command][0]).run(parsed))
+        return int(importlib.import_module(COMMANDS[parsed.command][0]).run(parsed))
     except ConfigError as error:
         return _complain(error, BAD_USE)
     except StoreUnavailable as error:
@@ -64,16 +62,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, FAILED)
     except KeyboardInterrupt:
         return 130
-
-
-def _loaded(name: str) -> ModuleType:
-    """A command's module. What an import makes stays for good: neither the import itself nor the
-    process later shall have it searched for garbage."""
-    gc.disable()
-    module = importlib.import_module(name)
-    gc.freeze()
-    gc.enable()
-    return module
 
 
 def _complain(error: AssistantError, code: int) -> int:

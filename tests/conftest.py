@@ -9,11 +9,16 @@ from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
 from core.embedded import EmbeddedServer, socket_url, start_server
 from core.settings import Settings, StoreSettings
 from core.store import Store, connect, open_store
+
+# The same examples each time, and no time limit on a busy machine.
+hypothesis_settings.register_profile("steady", derandomize=True, deadline=None)
+hypothesis_settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

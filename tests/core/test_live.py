@@ -50,7 +50,7 @@ async def test_secrets_are_sealed_and_an_empty_one_removes_the_key(
 ) -> None:
     it = live(store, tmp_path)
     await it.save("model", {"api_key": "very-secret"})
-    raw: Any = await store.redis.hget(keys.settings("model"), "api_key")  # pyright: ignore[reportGeneralTypeIssues] - redis-py types async results as a union
+    raw: Any = await store.redis.hget(keys.settings("model"), "api_key")
     assert b"very-secret" not in raw
     assert it.current.model.api_key.get_secret_value() == "very-secret"
     await it.save("model", {"api_key": ""})

@@ -54,7 +54,8 @@ async def test_threads_of_one_millisecond_are_all_listed(desk: Desk) -> None:
     """The cursor was the time alone: whatever else was made in that millisecond fell out."""
     made = [await desk.thread() for _ in range(10)]
     await desk.redis.zadd(keys.user_threads(USER), {name: 1000 for name in made[:7]})
-    threads, found, cursor = Threads(desk.store), [], None
+    threads, cursor = Threads(desk.store), None
+    found: list[str] = []
     for _ in range(20):
         page, cursor = await threads.listed(USER, limit=2, cursor=cursor)
         found += [thread.id for thread in page]

@@ -241,11 +241,13 @@ async def test_a_reader_hears_a_farewell_and_resumes(stack: Stack) -> None:
         thread = await new_thread(client)
         await send(client, thread, "bench:4000:5")
         got: list[Received] = []
+        stopping: asyncio.Task[int] | None = None
         async for event in events(client, f"/api/threads/{thread}/events", until_idle=False):
             got.append(event)
-            if event.type == "text_delta" and own.processes.get("web") is not None:
+            if event.type == "text_delta" and stopping is None:
                 stopping = asyncio.create_task(own.stop("web"))
         assert got[-1].type == "server_shutdown"
+        assert stopping is not None
         assert await stopping == 0
         await own.start_web()
         async with own.client() as again:
