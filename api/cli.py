@@ -31,11 +31,13 @@ One without a help text is for our own processes and not listed.
 
 OK, FAILED, BAD_USE = 0, 1, 2
 TRY_LATER = os.EX_TEMPFAIL
-"""Redis does not answer: nothing is wrong with the command."""
+"""Redis does not answer. Told apart for the supervisor only, whose children wait for it."""
+
+SUPERVISED = ("api", "worker")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the value is the exit code: 0 ok, 1 failed, 2 bad use, 75 try later."""
+    """Run a command; the value is the exit code: 0 ok, 1 failed, 2 bad use."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = next((a for a in arguments if not a.startswith("-")), "")
     parser = argparse.ArgumentParser(
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _complain(error, BAD_USE)
     except StoreUnavailable as error:
-        return _complain(error, TRY_LATER)
+        return _complain(error, TRY_LATER if name in SUPERVISED else FAILED)
     except AssistantError as error:
         return _complain(error, FAILED)
     except KeyboardInterrupt:

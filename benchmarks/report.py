@@ -99,10 +99,8 @@ def _at_once(results: Results) -> Iterator[Target]:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; all columns but the first are aligned right."""
-    line = "|---|" + "--:|" * (len(head) - 1)
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, *rows)).replace(
-        "\n", f"\n{line}\n", 1
-    )
+    rows = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def markdown(results: Results) -> str:
@@ -112,7 +110,7 @@ def markdown(results: Results) -> str:
         f"Measured {machine['at']} on {machine['cores']} cores ({machine['cpu']}), "
         f"{machine['memory_gib']} GiB, Python {machine['python']}, load average "
         f"{machine['load_average']} before.",
-        table(("target", "limit", "measured", ""), [goal.row() for goal in targets(results)]),
+        *_targets(results),
         *_latency(results),
         *_processes(results),
         *_storage(results),
@@ -120,6 +118,12 @@ def markdown(results: Results) -> str:
         *_rest(results),
     ]
     return "\n\n".join(parts)
+
+
+def _targets(results: Results) -> Iterator[str]:
+    rows = [goal.row() for goal in targets(results)]
+    if rows:
+        yield table(("target", "limit", "measured", ""), rows)
 
 
 def _latency(results: Results) -> Iterator[str]:

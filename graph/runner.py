@@ -188,7 +188,13 @@ class Runner:
         replay(snapshot, turn, emit)
         # Not snapshot.next: it is empty where a crash fell between a node's writes and its
         # checkpoint.
-        return None if snapshot.tasks else False
+        if snapshot.tasks:
+            return None
+        if answered(values.get("messages", []), message.retry_of or message.id):
+            return False
+        # Never an end without an answer, whatever part of the state a crash has left.
+        log.warning("run %s: nothing to go on with and no answer; it begins anew", turn.run_id)
+        return fresh_input(turn, self._context)
 
     async def _prune(self, turn: Turn, graph: Graph) -> None:
         """Drop old checkpoints now and then; not worth failing a turn for."""
@@ -238,6 +244,13 @@ def fresh_input(turn: Turn, context: Context, gone: list[RemoveMessage] | None =
     if autonomous:
         values["passed"] = False
     return values
+
+
+def answered(messages: list[AnyMessage], message_id: str) -> bool:
+    """Whether a message has its answer: one after it that asks for no more tools."""
+    places = [i for i, m in enumerate(messages) if m.id == message_id]
+    after = messages[places[-1] + 1 :] if places else []
+    return any(isinstance(m, AIMessage) and not m.tool_calls for m in after)
 
 
 def _history(turn: Turn) -> list[AnyMessage]:

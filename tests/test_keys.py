@@ -43,7 +43,7 @@ KEYS = {
     r"asst:graph": "one drawing",
     r"asst:installation": "one hash",
     r"asst:caps:[0-9a-f]+": EXPIRES,
-    r"asst:metrics": "figures of live processes, trimmed by the readers",
+    r"asst:metrics(:.+)?": EXPIRES,
     r"asst-jobs:.+": "docket's own; entries end with their job",
 }
 

@@ -15,11 +15,14 @@ from tests.chaos.traffic import Answers, Conversation, converse
 from tests.chaos.world import CAMPAIGN, World, running_world, settled
 from tests.support.waiting import wait_until
 
-THREADS = 6
+THREADS = 8
 MESSAGES = 12
 """A conversation has as many messages, then its client begins another."""
 
 AT_ONCE = 2
+BREATH_EVERY, BREATH = 8, 2.5
+"""After so many faults so many seconds without: what never works for a while proves nothing."""
+
 REST = 12.0
 """Seconds that what is left has to vanish by itself: the sweeper waits five."""
 
@@ -70,7 +73,11 @@ def plan(seed: int, count: int, *, long: bool) -> list[tuple[Fault, int, float]]
     chosen = rng.choices(kinds, [f.weight for f in kinds], k=count)
     if long:
         chosen[rng.randrange(count)] = LONG_OUTAGE
-    return [(fault, rng.randrange(2**32), rng.uniform(0.05, 0.6)) for fault in chosen]
+    pauses = [
+        rng.uniform(0.05, 0.6) + (BREATH if n % BREATH_EVERY == 0 else 0) for n in range(count)
+    ]
+    seeds = [rng.randrange(2**32) for _ in range(count)]
+    return list(zip(chosen, seeds, pauses, strict=True))
 
 
 async def run(seed: int, faults: int, *, long: bool = False) -> Report:

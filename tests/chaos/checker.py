@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from core.keys import PREFIX
+from graph.checkpoint import RedisSaver
 from nodes.tool_agent import UNKNOWN
 from tests.chaos.traffic import Conversation, Sent
 from tests.chaos.world import EFFECTS_FILE, World
@@ -222,14 +223,17 @@ def logged(world: World) -> list[str]:
 
 
 async def evidence(world: World, thread: str) -> list[str]:
-    """What the journal and the model saw, for a thread in which something is wrong."""
-    rows = await world.redis.xrange(f"{PREFIX}:{{{thread}}}:ev")
+    """Journal and checkpoints of a thread in which something is wrong."""
     lines = [f"journal of {thread}:"]
-    for entry, fields in rows:
-        body = fields[b"d"].decode()[:60]
+    for entry, fields in await world.redis.xrange(f"{PREFIX}:{{{thread}}}:ev"):
+        run, kind, body = (fields[name].decode() for name in (b"r", b"t", b"d"))
+        lines.append(f"  {entry.decode()} {run[-6:]} {kind} {body[:60]}")
+    saver = RedisSaver(world.redis)
+    async for found in saver.alist({"configurable": {"thread_id": thread}}):
+        metadata, config = found.metadata, found.config.get("configurable", {})
+        writes = [(task[:6], channel) for task, channel, _ in found.pending_writes or ()]
         lines.append(
-            f"  {entry.decode()} {fields[b'r'].decode()[-6:]} {fields[b't'].decode()} {body}"
+            f"  checkpoint {config.get('checkpoint_id')} {metadata.get('source')} "
+            f"{metadata.get('step')} {sorted(found.checkpoint['channel_values'])} writes {writes}"
         )
-    log = (world.home / "model.jsonl").read_bytes().splitlines()
-    labels = {line.decode() for line in log if thread.encode() in line}
-    return ["\n".join([*lines, *labels])]
+    return ["\n".join(lines)]

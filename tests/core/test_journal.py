@@ -54,15 +54,22 @@ async def write(desk: Desk, thread: str, *, count: int, name: str = "m1") -> Tur
 
 
 async def read_on(
-    desk: Desk, hub: Hub, thread: str, after: str = journal.START, *, until: str = "turn_finished"
+    desk: Desk,
+    hub: Hub,
+    thread: str,
+    after: str = journal.START,
+    *,
+    begun: asyncio.Event | None = None,
 ) -> list[Entry]:
-    """Entries as a client gets them, up to an event type."""
+    """Entries as a client gets them, up to the end of a turn; ``begun`` is set with the first."""
     got: list[Entry] = []
     async with hub.subscribe(USER, thread) as subscription:
         batches = follow(desk.store, subscription, thread, after)
         async for entries in batches:
             got += entries
-            if any(entry.type == until for entry in got):
+            if begun is not None:
+                begun.set()
+            if any(entry.type == "turn_finished" for entry in got):
                 break
         await batches.aclose()
     return got
@@ -233,8 +240,9 @@ async def test_readers_go_on_after_a_long_outage(desk: Desk, proxy: FaultProxy) 
     thread = await desk.thread()
     turn = await write(desk, thread, count=1)
     async with open_store(proxy.url) as store, open_hub(proxy.url) as hub:
-        reading = asyncio.create_task(read_on(Desk(store), hub, thread))
-        await wait_until(lambda: bool(hub._readers))  # pyright: ignore[reportPrivateUsage] - no event tells it
+        begun = asyncio.Event()
+        reading = asyncio.create_task(read_on(Desk(store), hub, thread, begun=begun))
+        await begun.wait()
         proxy.mode = "reset"
         for number in range(2, 6):
             await desk.mailbox().emit(turn, number, [TextDelta(f"{number}")], desk.settings)
@@ -281,8 +289,9 @@ async def test_a_slow_reader_is_dropped_and_others_go_on(desk: Desk, hub: Hub) -
 async def test_a_closed_hub_ends_its_streams_and_opens_no_new_ones(desk: Desk, hub: Hub) -> None:
     thread = await desk.thread()
     turn = await write(desk, thread, count=1)
-    reading = asyncio.create_task(read_on(desk, hub, thread))
-    await wait_until(lambda: bool(hub._readers))  # pyright: ignore[reportPrivateUsage] - no event tells it
+    begun = asyncio.Event()
+    reading = asyncio.create_task(read_on(desk, hub, thread, begun=begun))
+    await begun.wait()
     hub.close_readers()
     assert turn.run_id in {entry.run_id for entry in await reading}
     assert await asyncio.wait_for(read_on(desk, hub, thread), 2) == []

@@ -14,11 +14,11 @@ from core.settings import ModelSettings, Settings
 
 KNOWN = ('correct "horse" battery\\', "пароль-к-модели", "plainvalue")
 PLANTED = (
-    "7012345678:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0",
+    f"7012345678:{'Ab_-3' * 7}",
     "sk-proj-abcDEF123456",
     "ak_abcdefghijklmnop",
     "ghp_abcdefghijklmnopqrstuv",
-    "AKIAIOSFODNN7EXAMPLE",
+    f"AKIA{'EXAMPLE0' * 2}",
     "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.SflKxwRJSMeKKF2QT4",
     "hunter2hunter2",
     *KNOWN,

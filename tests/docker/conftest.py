@@ -19,7 +19,7 @@ from tests.docker.composed import Composed, copy_project, docker, free_port
 
 LINK = re.compile(r"(http://127\.0\.0\.1:\d+)/setup#(\S+)")
 PASSWORD = "correct horse battery"
-GATEWAY = "{{(index .IPAM.Config 0).Gateway}}"
+MACHINE = "host.docker.internal"
 BUILD_SECONDS = 1500
 """Torch alone is hundreds of megabytes."""
 
@@ -36,15 +36,20 @@ def engine() -> None:
             pytest.skip(f"`{' '.join(command)}` fails: {reason}")
 
 
+async def machine_seen_from(image: str) -> str:
+    """Address of this machine as containers know it."""
+    start = ("run", "--rm", "--add-host", f"{MACHINE}:host-gateway", "--entrypoint", "getent")
+    return (await docker(*start, image, "hosts", MACHINE)).split()[0]
+
+
 @asynccontextmanager
-async def scripted_model(log: Path) -> AsyncGenerator[int]:
+async def scripted_model(address: str, log: Path) -> AsyncGenerator[int]:
     """The scripted model where containers reach this machine; yields its port."""
-    gateway = (await docker("network", "inspect", "bridge", "--format", GATEWAY)).strip()
     runner = web.AppRunner(create_demo_app(pace=0, log=log))
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, gateway, 0).start()
+            await web.TCPSite(runner, address, 0).start()
         except OSError:  # the engine runs in a virtual machine and forwards to this address
             await web.TCPSite(runner, "127.0.0.1", 0).start()
         yield runner.addresses[0][1]
@@ -58,21 +63,21 @@ async def built(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Async
     folder = tmp_path_factory.mktemp("project")
     log = tmp_path_factory.mktemp("model") / "model.jsonl"
     project = f"assistant-test-{secrets.token_hex(3)}"
+    image = f"{project}:local"
     port = free_port()
-    copy_project(folder, f"{project}:local")
-    async with scripted_model(log) as model_port:
-        (folder / ".env").write_text(
-            f"OPENAI_BASE_URL=http://host.docker.internal:{model_port}/v1\nASSISTANT_PORT={port}\n"
-        )
-        composed = Composed(folder, project, log, f"http://127.0.0.1:{port}")
-        try:
-            await composed.compose("build", seconds=BUILD_SECONDS)
+    copy_project(folder, image)
+    composed = Composed(folder, project, log, f"http://127.0.0.1:{port}")
+    try:
+        await composed.compose("build", seconds=BUILD_SECONDS)
+        async with scripted_model(await machine_seen_from(image), log) as model_port:
+            model = f"http://{MACHINE}:{model_port}/v1"
+            (folder / ".env").write_text(f"OPENAI_BASE_URL={model}\nASSISTANT_PORT={port}\n")
             await composed.up()
             await _set_up(composed)
             yield composed
-        finally:
-            await composed.compose("down", "--volumes", "--rmi", "local", "--remove-orphans")
-            await docker("image", "rm", "--force", f"{project}:local")
+    finally:
+        await composed.compose("down", "--volumes", "--remove-orphans")
+        await docker("image", "rm", "--force", image)
 
 
 async def _set_up(composed: Composed) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 
 from core import keys
 from core.mailbox import Turn
@@ -24,6 +25,7 @@ from tests.support.studio import (
     in_order,
     pieces,
     shown,
+    stuck,
     studio,
     text,
 )
@@ -313,3 +315,55 @@ async def test_deleted_while_it_ran_nothing_comes_back(store: Store, tmp_path: P
         await it.services.gateway.settle()
         left = [n for n in await it.desk.redis.keys(f"*{thread}*")]
         assert [n for n in left if await it.desk.redis.ttl(n) < 0] == []
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+async def test_a_turn_whose_first_writes_arrived_in_part_ended_without_an_answer(
+    store: Store, redis_url: str, tmp_path: Path, at: int
+) -> None:
+    gate = asyncio.Event()
+    async with (
+        fault_proxy(redis_url) as proxy,
+        studio(store, tmp_path, in_order(stuck("Begin", gate), text("The answer."))) as it,
+        open_store(proxy.url) as cut_off,
+    ):
+        thread = await it.desk.thread()
+        run = (await it.desk.send(thread)).run_id
+        turn = await it.take(thread, "A")
+        dying = it.turns("A", RedisSaver(cut_off.redis), cut_off)
+        worker = asyncio.create_task(dying.take(turn))
+
+        async def begun() -> bool:
+            return any(event.type == "text_delta" for event in await it.told(thread, run))
+
+        await wait_until(begun)
+        fuse = proxy.fuse = Fuse(at, after=True, then=lambda: None)
+        dying.hand_over()
+        blown = asyncio.create_task(fuse.blown.wait())
+        await asyncio.wait([worker, blown], return_when=asyncio.FIRST_COMPLETED)
+        worker.cancel()
+        blown.cancel()
+        await died(it, thread)
+        gate.set()
+        await it.turns("B").take(await it.take(thread, "B"))
+        proxy.fuse, proxy.mode = None, "pass"
+        await asyncio.gather(worker, return_exceptions=True)
+        assert (await it.last(thread))["text"] == "The answer."
+        assert shown(await it.told(thread, run)) == "The answer."
+
+
+async def test_a_turn_whose_state_had_neither_answer_nor_next_step_ended_without_a_word(
+    store: Store, tmp_path: Path
+) -> None:
+    async with studio(store, tmp_path, in_order(text("One."), text("Two."))) as it:
+        thread = await it.desk.thread()
+        await it.say(thread, "first", "m1")
+        accepted = await it.desk.send(thread, "m2", "second")
+        await it.take(thread, "A")
+        # What is left when only part of the turn's first writes has arrived.
+        begun = {"message_id": "m2", "run_id": accepted.run_id, "user_id": USER}
+        config: RunnableConfig = {"configurable": {"thread_id": thread}}
+        await it.graph.aupdate_state(config, {"turn": begun}, as_node="remember")
+        await died(it, thread)
+        await it.turns("B").take(await it.take(thread, "B"))
+        assert (await it.last(thread))["text"] == "Two."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from typing import Any
 
 import pytest
@@ -122,15 +121,3 @@ def test_pieces_and_plain_forms_become_messages() -> None:
 def test_what_is_no_message_is_refused() -> None:
     with pytest.raises((ValueError, NotImplementedError)):
         messages_reducer([], [[object()]])
-
-
-def test_time_grows_with_the_length_not_its_square() -> None:
-    def seconds(count: int) -> float:
-        state = [HumanMessage("x", id=str(n)) for n in range(count)]
-        writes = [[HumanMessage("y", id=str(n))] for n in range(count)]
-        start = time.perf_counter()
-        messages_reducer(state, writes)
-        return time.perf_counter() - start
-
-    short = min(seconds(500) for _ in range(3))
-    assert min(seconds(5000) for _ in range(3)) < 40 * short

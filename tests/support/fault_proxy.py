@@ -91,13 +91,11 @@ class FaultProxy:
         """One client."""
         try:
             if self._mode == "reset":
-                return
+                raise ConnectionResetError
             server_reader, server = await self._connect()
-        except OSError:
+        except (OSError, asyncio.CancelledError):
+            writer.transport.abort()
             return
-        finally:
-            if self._mode == "reset":
-                writer.transport.abort()
         link = _Link(writer, server)
         self._links.add(link)
         pumps = [

@@ -79,17 +79,17 @@ class Stack:
         """Start the web process and wait until it answers."""
         (self.home / ADDRESS_FILE).unlink(missing_ok=True)
         await self.start("web", "api")
-        await wait_until(lambda: (self.home / ADDRESS_FILE).exists(), timeout=20)
+        await wait_until(lambda: (self.home / ADDRESS_FILE).exists(), timeout=60)
         self.url = orjson.loads((self.home / ADDRESS_FILE).read_bytes())["url"]
         async with self.client() as client:
-            await wait_until(lambda: _answers(client), timeout=20)
+            await wait_until(lambda: _answers(client), timeout=60)
 
     async def start_worker(self, name: str = "worker") -> None:
         """Start a worker and wait until it works."""
         log = self.home / f"{name}.log"
         before = log.read_bytes().count(b"is ready") if log.exists() else 0
         await self.start(name, "worker")
-        await wait_until(lambda: log.read_bytes().count(b"is ready") > before, timeout=20)
+        await wait_until(lambda: log.read_bytes().count(b"is ready") > before, timeout=60)
 
     async def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
         """Signal a process and wait for its end; the value is its exit code."""
