@@ -70,7 +70,8 @@ async def test_a_group_is_a_process_with_its_children() -> None:
     finally:
         child.kill()
         await child.wait()
-    assert cpu_seconds([child.pid]) == 0
+    with pytest.raises(OSError, match=r"Invalid argument|No such process"):
+        cpu_seconds([child.pid])
 
 
 async def test_the_client_sees_the_models_pace_and_refuses_errors() -> None:
