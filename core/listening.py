@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError
 
-SILENCE = 2.0
-"""Seconds without a word before the connection is pinged, and as long until it is given up: a
+SILENCE, PONG = 2.0, 1.0
+"""Seconds without a word before the connection is pinged, and then until it is given up: a
 connection whose other end has gone without a word looks like one on which nothing happens."""
 
 STEP = 2.8
@@ -37,8 +37,9 @@ async def heard(pubsub: PubSub) -> AsyncGenerator[dict[str, Any]]:
     """
     silent = False
     while True:
-        async with asyncio.timeout(SILENCE + STEP):
-            message = cast("dict[str, Any] | None", await pubsub.get_message(timeout=SILENCE))
+        wait = PONG if silent else SILENCE
+        async with asyncio.timeout(wait + STEP):
+            message = cast("dict[str, Any] | None", await pubsub.get_message(timeout=wait))
         if message is not None:
             silent = False
             yield message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 
 from tests.chaos.campaign import run
@@ -17,6 +18,8 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="as in `make test`: no long outages")
     parser.add_argument("--timeline", action="store_true", help="print what happened when")
     args = parser.parse_args()
+    # As Ctrl-C does: everything that was started is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = asyncio.run(run(args.seed, args.faults, long=not args.short))
     if args.timeline:
         sys.stdout.write("\n".join([*report.timeline, ""]))

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import orjson
 
 from api import cli, serve
+from core.settings_source import LIFELINE_VARIABLE
 from tests.support import worker_with_effects
 
 COMMANDS: dict[str, Callable[[], int]] = {
@@ -29,8 +30,9 @@ COMMANDS: dict[str, Callable[[], int]] = {
 }
 
 
-def become(request: dict[str, Any]) -> int:
+def become(request: dict[str, Any], lifeline: tuple[int, int]) -> int:
     """In the fork: be the process that was asked for."""
+    os.close(lifeline[1])
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
@@ -41,17 +43,18 @@ def become(request: dict[str, Any]) -> int:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    os.environ[LIFELINE_VARIABLE] = str(lifeline[0])
     return COMMANDS[request["command"]]()
 
 
-def start(request: dict[str, Any]) -> int:
+def start(request: dict[str, Any], lifeline: tuple[int, int]) -> int:
     """Fork; the value is the pid."""
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
-        code = become(request)
+        code = become(request, lifeline)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001 - the fork must never return into the loop below
@@ -84,6 +87,7 @@ def main() -> None:
     assert serve
     gc.collect()
     gc.freeze()
+    lifeline = os.pipe()  # ends with this process, and those it started end with it
     woken, wake = os.pipe()
     os.set_blocking(woken, False)
     os.set_blocking(wake, False)
@@ -102,7 +106,7 @@ def main() -> None:
                 return
             *lines, buffer = (buffer + data).split(b"\n")
             for line in lines:
-                say({"started": start(orjson.loads(line))})
+                say({"started": start(orjson.loads(line), lifeline)})
 
 
 if __name__ == "__main__":
