@@ -104,7 +104,15 @@ class Bus:
         thread_id = inbound.thread_id
         run_id = run_id_for(thread_id, inbound.id)
         text = check_text(inbound.text, settings)
-        names = (keys.meta(thread_id), keys.inbox(thread_id), keys.seen(thread_id))
+        names = (
+            keys.meta(thread_id),
+            keys.inbox(thread_id),
+            keys.seen(thread_id),
+            keys.control(thread_id),
+            keys.pending(),
+            keys.doorbell(),
+            keys.user_threads(inbound.user_id),
+        )
         args = (
             inbound.user_id,
             check_message_id(inbound.id),
@@ -114,9 +122,11 @@ class Bus:
             int(time.time() * 1000),
             KEEP_IDS_MS,
             title_of(text),
+            thread_id,
+            f"{thread_id}{BELL_SEPARATOR}{inbound.user_id}",
+            MAX_BELL,
         )
-        outcome = await self._store.retry(lambda: self._send(inbound, names, args))
-        match outcome:
+        match await self._store.script("submit", names, args):
             case -1:
                 raise NotFound(f"there is no conversation {thread_id!r}")
             case -2:
@@ -125,21 +135,8 @@ class Bus:
                     "wait for an answer, then send again",
                     retry_after=5,
                 )
-            case _:
+            case outcome:
                 return Accepted(inbound.id, run_id, duplicate=outcome == 0)
-
-    async def _send(self, inbound: Inbound, names: tuple[str, ...], args: tuple[Any, ...]) -> int:
-        """One round trip, all of it or nothing: a message without its thread's entry among the
-        pending ones is one that nobody looks for when the bell is lost."""
-        thread_id = inbound.thread_id
-        async with self._store.redis.pipeline(transaction=True) as pipe:
-            pipe.hset(keys.pending(), thread_id, inbound.id)
-            pipe.evalsha(self._store.digest("submit"), len(names), *names, *args)
-            pipe.lpush(keys.doorbell(), f"{thread_id}{BELL_SEPARATOR}{inbound.user_id}")
-            pipe.ltrim(keys.doorbell(), 0, MAX_BELL - 1)
-            pipe.zadd(keys.user_threads(inbound.user_id), {thread_id: args[5]}, xx=True)
-            results = await pipe.execute()
-        return int(results[1])
 
     async def cancel(self, run_id: str) -> None:
         """Ask a run to stop, whether it waits or works. The flag outlives a lost publication."""

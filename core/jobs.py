@@ -31,7 +31,9 @@ CHECK = timedelta(seconds=5)
 """How often the busy-check and the heartbeat run; the defaults cost 28 Redis commands a second when
 idle, these under 3. A new job still starts within milliseconds: the worker blocks on the stream."""
 
-RESOLUTION = timedelta(seconds=1)
+RESOLUTION = timedelta(seconds=2)
+"""How late a scheduled job may start; each look at the schedule costs 1.5 ms of CPU."""
+
 REDELIVERY = timedelta(minutes=2)
 POOL = 50
 
@@ -75,6 +77,17 @@ def _elsewhere(name: str) -> Job:
     return job
 
 
+class _IdleWorker(Worker):
+    """A worker that does not listen for cancellations of running jobs, which we never send: docket
+    looks for them ten times a second, a third of what an idle worker process costs."""
+
+    async def _cancellation_listener(self) -> None:
+        session = self._processing_session
+        if session is not None:
+            session.cancellation_ready.set()
+            await session.stopping.wait()
+
+
 class Brief(logging.Filter):
     """An outage of Redis is a line in the log, not a traceback a second."""
 
@@ -116,7 +129,7 @@ async def open_jobs(url: str, functions: Sequence[Job]) -> AsyncGenerator[Jobs]:
     async with _docket(url) as docket:
         for function in functions:
             docket.register(function)
-        worker = Worker(
+        worker = _IdleWorker(
             docket,
             concurrency=4,
             minimum_check_interval=CHECK,

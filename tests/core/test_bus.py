@@ -163,11 +163,28 @@ async def test_cancel_leaves_a_flag_that_expires(desk: Desk) -> None:
 
 
 async def test_submit_after_a_restart_that_forgot_the_scripts(desk: Desk) -> None:
-    """A restarted Redis knows no scripts; submit calls its script by digest in a pipeline."""
+    """A restarted Redis knows no scripts."""
     thread = await desk.thread()
     await desk.redis.script_flush()
     assert not (await desk.send(thread)).duplicate
     assert await inbox_ids(desk, thread) == ["m1"]
+
+
+async def test_messages_of_a_clock_that_stands_still_or_goes_back_are_each_ended(
+    desk: Desk,
+) -> None:
+    """The id of an entry was the clock's alone, once the emptied inbox was gone: a message of the
+    millisecond in which the one before had ended was taken for that one, and never ended."""
+    thread = await desk.thread()
+    future = 10**13
+    await desk.redis.hset(keys.control(thread), "last", f"{future}-9")
+    for number in range(3):
+        await desk.send(thread, f"m{number}")
+        [(entry, _)] = await desk.redis.xrange(keys.inbox(thread))
+        assert entry == f"{future}-{10 + number}".encode()
+        await desk.finish(await desk.claim(thread))
+        assert await desk.waiting(thread) == 0
+    assert await desk.transcript(thread) == ["m0", "m1", "m2"]
 
 
 async def test_lost_replies_accept_a_message_once(desk: Desk, proxy: FaultProxy) -> None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from core.models.gateway import Gateway
 from core.settings import CloudSettings, ModelSettings, Settings
-from tests.support.gateways import opened
+from tests.support.gateways import TELLING, opened
 from tests.support.quirks_server import ModelServer, serve_quirks
 
 
@@ -24,8 +24,15 @@ async def quirks() -> AsyncGenerator[ModelServer]:
 
 @pytest.fixture
 async def gateway(redis: Redis, settings: Settings) -> AsyncGenerator[Gateway]:
-    """A gateway that is quick to tell and to retry, and looks for servers nowhere."""
+    """A gateway that is quick to retry, and looks for servers nowhere."""
     async with opened(redis, settings) as it:
+        yield it
+
+
+@pytest.fixture
+async def telling(redis: Redis, settings: Settings) -> AsyncGenerator[Gateway]:
+    """The same, and quick to tell that nothing comes."""
+    async with opened(redis, settings, timing=TELLING) as it:
         yield it
 
 

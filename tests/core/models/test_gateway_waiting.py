@@ -15,7 +15,7 @@ from core.models.errors import ModelError
 from core.models.gateway import Gateway
 from core.models.pieces import Piece, TextPiece
 from core.settings import Settings
-from tests.support.gateways import ASK, QUICK, Timing, ask, opened
+from tests.support.gateways import ASK, TELLING, Timing, ask, opened
 from tests.support.quirks_server import (
     DONE,
     chunk,
@@ -60,7 +60,7 @@ async def test_a_server_that_never_closes_does_not_hold_up_a_finished_answer(
     assert result.finish.reason == "stop"
 
 
-async def test_silence_is_said_and_then_given_up(gateway: Gateway, at: Settle) -> None:
+async def test_silence_is_said_and_then_given_up(telling: Gateway, at: Settle) -> None:
     async def handle(request: web.Request) -> web.StreamResponse:
         response = await start_stream(request)
         await response.write(chunk({"content": "Hel"}))
@@ -70,29 +70,31 @@ async def test_silence_is_said_and_then_given_up(gateway: Gateway, at: Settle) -
     seen: list[Piece] = []
 
     async def listen(settings: Settings) -> None:
-        stream = gateway.stream(ASK, None, settings=settings, user_id="u", thread_id="t")
+        stream = telling.stream(ASK, None, settings=settings, user_id="u", thread_id="t")
         async for pieces in stream:
             seen.extend(pieces)
 
     async with serve(handle) as server:
         with pytest.raises(ModelError) as caught:
-            await listen(at(server.base_url, idle_timeout=QUICK.notice_after * 2.5))
+            await listen(at(server.base_url, idle_timeout=TELLING.notice_after * 2.5))
     assert caught.value.kind == "stalled"
     assert seen[0] == TextPiece("Hel")
     assert [type(piece).__name__ for piece in seen[1:]] == ["NoticePiece", "UsagePiece"]
 
 
-async def test_comments_are_signs_of_life_but_no_answer(gateway: Gateway, at: Settle) -> None:
+async def test_comments_are_signs_of_life_but_no_answer(telling: Gateway, at: Settle) -> None:
     async def handle(request: web.Request) -> web.StreamResponse:
         response = await start_stream(request)
         for _ in range(30):
             await response.write(b": ping\n\n")
-            await asyncio.sleep(QUICK.notice_after / 10)
+            await asyncio.sleep(TELLING.notice_after / 10)
         await response.write(chunk({"content": "Hello"}) + chunk({}, "stop") + DONE)
         return response
 
     async with serve(handle) as server:
-        result = await ask(gateway, at(server.base_url, first_byte_timeout=QUICK.notice_after * 2))
+        result = await ask(
+            telling, at(server.base_url, first_byte_timeout=TELLING.notice_after * 2)
+        )
     assert result.text == "Hello"
     assert "Still waiting" in result.notices[0].text
 
