@@ -38,7 +38,7 @@ async def open_services(loaded: Loaded, url: str) -> AsyncGenerator[Services]:
         live = LiveSettings(loaded, store, open_box(loaded.settings.home))
         await live.refresh()
         gateway = await stack.enter_async_context(
-            open_gateway(store.redis, live, fallback=CloudFallback(store.redis))
+            open_gateway(store, live, fallback=CloudFallback(store.redis))
         )
         yield Services(
             store=store,

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from pydantic import SecretStr
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.events import Usage
@@ -24,6 +23,7 @@ from core.models.probe import ProbeReport, not_found, probe
 from core.models.servers import Servers, Target
 from core.models.transport import Transport, open_transport
 from core.settings import ModelSettings, Settings
+from core.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Gateway:
 
     def __init__(
         self,
-        redis: Redis,
+        store: Store,
         live: CurrentSettings,
         transport: Transport,
         *,
@@ -51,13 +51,13 @@ class Gateway:
         ports: Sequence[tuple[int, ServerKind]] = PORTS,
         timing: Timing | None = None,
     ) -> None:
-        self._redis = redis
+        self._store = store
         self._live = live
         self._transport = transport
         self._fallback = fallback
         self._ports = ports
         self._timing = timing or Timing()
-        self._servers = Servers(redis, transport, self.discover)
+        self._servers = Servers(store.redis, transport, self.discover)
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -153,15 +153,15 @@ class Gateway:
     async def _record(self, usage: Usage, user_id: str, thread_id: str, cloud: bool) -> None:
         try:
             await accounting.record(
-                self._redis, usage, user_id=user_id, thread_id=thread_id, cloud=cloud
+                self._store, usage, user_id=user_id, thread_id=thread_id, cloud=cloud
             )
-        except RedisError as error:
+        except (RedisError, OSError) as error:
             log.warning("usage of thread %s was not counted: %s", thread_id, error)
 
 
 @asynccontextmanager
 async def open_gateway(
-    redis: Redis,
+    store: Store,
     live: CurrentSettings,
     *,
     fallback: Fallback | None = None,
@@ -171,7 +171,7 @@ async def open_gateway(
     """A gateway with its connection pool. ``fallback`` comes from ``core.models.cloud`` (worker
     only)."""
     async with open_transport() as transport:
-        gateway = Gateway(redis, live, transport, fallback=fallback, ports=ports, timing=timing)
+        gateway = Gateway(store, live, transport, fallback=fallback, ports=ports, timing=timing)
         try:
             yield gateway
         finally:

@@ -1,19 +1,19 @@
 """Counts tokens per thread and per user and day.
 
-One call is counted once, when it ends, in one pipeline. There is no key per call, so a call that
+One call is counted once, when it ends, in one command. There is no key per call, so a call that
 runs again after a crash counts again; that is also the truth, for the model worked twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import cast
 
 from redis.asyncio import Redis
 
 from core import keys
 from core.events import Usage
+from core.store import Arg, Store
 
 DAY_KEPT_SECONDS = 400 * 24 * 3600
 ORPHAN_SECONDS = 24 * 3600
@@ -21,11 +21,10 @@ ORPHAN_SECONDS = 24 * 3600
 
 
 async def record(
-    redis: Redis, usage: Usage, *, user_id: str, thread_id: str, cloud: bool = False
+    store: Store, usage: Usage, *, user_id: str, thread_id: str, cloud: bool = False
 ) -> None:
     """Add one call. Fields: calls, prompt_tokens, completion_tokens, estimated_calls,
-    cloud_tokens."""
-    day_key = keys.usage_day(user_id, datetime.now(UTC).date().isoformat())
+    cloud_tokens. Raises RedisError, OSError."""
     counts = {
         "calls": 1,
         "prompt_tokens": usage.prompt_tokens,
@@ -33,19 +32,13 @@ async def record(
         "estimated_calls": int(usage.estimated),
         "cloud_tokens": usage.prompt_tokens + usage.completion_tokens if cloud else 0,
     }
-    thread_key = keys.usage_thread(thread_id)
-    user, ttl = await cast(
-        "Awaitable[list[bytes | None]]", redis.hmget(keys.meta(thread_id), ["user", "ttl"])
-    )
-    async with redis.pipeline(transaction=False) as pipe:
-        for key in (thread_key, day_key):
-            for name, count in counts.items():
-                if count:
-                    pipe.hincrby(key, name, count)
-        if ttl or not user:
-            pipe.expire(thread_key, int(ttl or ORPHAN_SECONDS))
-        pipe.expire(day_key, DAY_KEPT_SECONDS)
-        await pipe.execute()
+    day_key = keys.usage_day(user_id, datetime.now(UTC).date().isoformat())
+    names = (keys.meta(thread_id), keys.usage_thread(thread_id), day_key)
+    args: list[Arg] = [ORPHAN_SECONDS, DAY_KEPT_SECONDS]
+    for name, count in counts.items():
+        if count:
+            args += (name, count)
+    await store.script_once("count", names, args)
 
 
 async def of_thread(redis: Redis, thread_id: str) -> dict[str, int]:

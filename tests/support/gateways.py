@@ -13,6 +13,7 @@ from core.models.call import Timing
 from core.models.gateway import Gateway, open_gateway
 from core.models.pieces import Answer
 from core.settings import Settings
+from core.store import Store, read_scripts
 
 QUICK = Timing(notice_after=30, finish_grace=3, backoff=(0.01,), loading_notice_every=30)
 """Tells nothing of silence: a busy machine would make any server look slow."""
@@ -42,7 +43,8 @@ class Fixed:
 async def opened(redis: Redis, settings: Settings, **options: Any) -> AsyncGenerator[Gateway]:
     """A gateway with options of a test."""
     options = {"timing": QUICK, "ports": (), **options}
-    async with open_gateway(redis, Fixed(settings), **options) as it:
+    store = Store(redis, read_scripts())
+    async with open_gateway(store, Fixed(settings), **options) as it:
         yield it
 
 

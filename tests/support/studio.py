@@ -247,7 +247,7 @@ async def studio(
         for group, values in groups.items():
             layer.setdefault(group, {}).update(values)
         live = LiveSettings(build(home, (("config", layer),)), store, SecretBox(bytes(32)))
-        async with open_gateway(store.redis, live, ports=(), timing=QUICK) as gateway:
+        async with open_gateway(store, live, ports=(), timing=QUICK) as gateway:
             services = Services(
                 store=store,
                 settings=live,
