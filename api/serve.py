@@ -8,7 +8,7 @@ import socket
 import uvloop
 
 from api.app import bind, run_web
-from api.process import follow_parent, process_settings, running_store
+from api.process import follow_parent, keep_what_is_loaded, process_settings, running_store
 from core.settings_source import Loaded
 
 
@@ -20,6 +20,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
     loaded = process_settings()
     url = running_store(loaded)
+    keep_what_is_loaded()
     uvloop.run(_serve(loaded, url, bind(loaded.settings.server)))
     return 0
 
