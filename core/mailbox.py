@@ -62,7 +62,7 @@ class Mailbox:
 
     async def claim(self, thread_id: str, settings: EngineSettings) -> Turn | Busy | None:
         """The next turn of the thread, Busy, or None when nothing waits."""
-        names = self._names(thread_id)[:5]
+        names = self._names(thread_id)
         # Kept until a reply comes: a claim that was made but not heard of is the same one later.
         token = self._claims.setdefault(thread_id, new_id("c"))
         args = self._claim_args(thread_id, settings, token)
@@ -77,8 +77,7 @@ class Mailbox:
             keys.inbox(thread_id),
             keys.journal(thread_id),
             keys.meta(thread_id),
-            keys.transcript(thread_id),
-            keys.calls(thread_id),
+            keys.pending(),
         )
 
     def _claim_args(self, thread_id: str, settings: EngineSettings, token: str) -> tuple[Arg, ...]:
@@ -148,22 +147,19 @@ class Mailbox:
             *records,
             *_parts(events),
         )
-        reply = await self._store.script("done", self._names(thread_id), args)
-        if reply[0] == b"empty":
-            await self._store.script("settle", (keys.pending(),), (thread_id, turn.message.id))
-        elif reply[0] == b"more":
-            await self._ring(turn)
-        return _outcome(thread_id, reply)
+        names = (
+            *self._names(thread_id),
+            keys.transcript(thread_id),
+            keys.calls(thread_id),
+            keys.doorbell(),
+        )
+        return _outcome(thread_id, await self._store.script("done", names, args))
 
     async def release(self, turn: Turn) -> None:
         """Give the turn back unfinished, for another worker to take at once."""
         thread_id = turn.thread_id
         names = (keys.lease(thread_id), keys.control(thread_id))
         await self._store.script("release", names, (turn.epoch, turn.entry))
-        await self._ring(turn)
-
-    async def _ring(self, turn: Turn) -> None:
-        """Call another worker to the conversation."""
         ring = f"{turn.thread_id}{BELL_SEPARATOR}{turn.message.user_id}"
         await self._store.retry(lambda: self._store.redis.lpush(keys.doorbell(), ring))
 

@@ -18,7 +18,7 @@ local function expire(ttl, names)
 end
 
 -- Take the head of the inbox under a new epoch, or let the lease go when there is none.
--- k: lease, control, inbox, journal, meta.
+-- k: lease, control, inbox, journal, meta, pending.
 -- a: owner, lease_ms, maxlen, thread, cancel key prefix, channel prefix, token
 -- The token names one attempt to claim: repeated with it because a reply was lost, the claim is answered
 -- again and counts once.
@@ -29,6 +29,7 @@ local function claim_next(k, a)
   local ttl = about[2] or ''
   if not head or user == '' then
     redis.call('DEL', k.lease, k.inbox)
+    redis.call('HDEL', k.pending, a.thread)
     -- A renewal that is still on its way must not bring the lease back.
     if redis.call('EXISTS', k.control) == 1 then redis.call('HINCRBY', k.control, 'ep', 1) end
     redis.call('HDEL', k.control, 'run', 'tok')

@@ -1,7 +1,8 @@
--- End a turn: last events, transcript, inbox, all at once; then take the next message or let go.
+-- End a turn: last events, transcript, inbox, all at once; then take the next message or let go, ringing for
+-- another worker if there is one.
 -- Safe to repeat: `last` names the entry that was ended, so a second call writes nothing, and the token
 -- gives the same next turn again.
--- KEYS: lease, control, inbox, journal, meta, transcript, calls
+-- KEYS: lease, control, inbox, journal, meta, pending, transcript, calls, doorbell
 -- ARGV: owner, lease ms, journal length, thread, cancel key prefix, channel prefix, token,
 --       epoch, inbox entry, run, user, ttl, take next (1/0), number of records, records …, type, payload …
 local entry = ARGV[9]
@@ -11,12 +12,12 @@ if redis.call('HGET', KEYS[2], 'last') ~= entry then
   redis.call('HDEL', KEYS[2], 'at:' .. entry, 'no:' .. entry)
   redis.call('HSET', KEYS[2], 'last', entry)
   local records = tonumber(ARGV[14])
-  for i = 1, records do redis.call('RPUSH', KEYS[6], ARGV[14 + i]) end
+  for i = 1, records do redis.call('RPUSH', KEYS[7], ARGV[14 + i]) end
   local parts = {}
   for i = 15 + records, #ARGV, 2 do append(KEYS[4], ARGV[3], ARGV[10], ARGV[i], ARGV[i + 1], parts) end
   announce(ARGV[6] .. ARGV[11], ARGV[4], parts)
-  redis.call('DEL', KEYS[7], ARGV[5] .. ARGV[10])
-  expire(ARGV[12], {KEYS[2], KEYS[4], KEYS[5], KEYS[6]})
+  redis.call('DEL', KEYS[8], ARGV[5] .. ARGV[10])
+  expire(ARGV[12], {KEYS[2], KEYS[4], KEYS[5], KEYS[7]})
 end
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return {'busy', redis.call('PTTL', KEYS[1])} end
@@ -24,11 +25,16 @@ if ARGV[13] == '0' then
   redis.call('DEL', KEYS[1])
   redis.call('HINCRBY', KEYS[2], 'ep', 1)
   redis.call('HDEL', KEYS[2], 'run', 'tok')
-  if redis.call('XLEN', KEYS[3]) > 0 then return {'more'} end
+  if redis.call('XLEN', KEYS[3]) > 0 then
+    redis.call('LPUSH', KEYS[9], ARGV[4] .. '\31' .. ARGV[11])
+    return {'more'}
+  end
   redis.call('DEL', KEYS[3])
+  redis.call('HDEL', KEYS[6], ARGV[4])
   return {'empty'}
 end
 return claim_next(
-  {lease = KEYS[1], control = KEYS[2], inbox = KEYS[3], journal = KEYS[4], meta = KEYS[5]},
+  {lease = KEYS[1], control = KEYS[2], inbox = KEYS[3], journal = KEYS[4], meta = KEYS[5],
+    pending = KEYS[6]},
   {owner = ARGV[1], lease_ms = ARGV[2], maxlen = ARGV[3], thread = ARGV[4], cancel = ARGV[5], channel = ARGV[6],
     token = ARGV[7]})
