@@ -103,9 +103,14 @@ async def read(store: Store, thread_id: str, after: str, count: int = PAGE) -> l
 
 def _entry(thread_id: str, row: tuple[bytes, dict[bytes, bytes]]) -> Entry:
     entry_id, fields = row
-    return Entry(
-        thread_id, entry_id.decode(), fields[b"r"].decode(), fields[b"t"].decode(), fields[b"d"]
-    )
+    run_id = run_of(thread_id, fields)
+    return Entry(thread_id, entry_id.decode(), run_id, fields[b"t"].decode(), fields[b"d"])
+
+
+def run_of(thread_id: str, fields: dict[bytes, bytes]) -> str:
+    """The run of a stored entry: kept without its thread, by older versions with it."""
+    run = fields[b"r"].decode()
+    return run if "." in run else f"{thread_id}.{run}"
 
 
 async def last_id(store: Store, thread_id: str) -> str:

@@ -46,7 +46,8 @@ def control(thread_id: str) -> str:
 
 
 def journal(thread_id: str) -> str:
-    """Stream of events, capped at engine.journal_length. Owner: core.journal · thread."""
+    """Stream of events, capped at engine.journal_length and, when a turn ends, at a day. Owner:
+    core.journal · thread."""
     return thread(thread_id, "ev")
 
 

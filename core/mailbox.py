@@ -16,6 +16,10 @@ from core.settings import EngineSettings
 from core.store import Arg, Store
 
 MAX_DEAD = 10_000
+KEEP_EVENTS = 24 * 3600
+"""Seconds after which an ended turn's events leave the journal, at the end of a later turn. Clients
+that were away for longer load the conversation anew."""
+
 MAX_PART = 5_000
 """Arguments in one script call; Lua's own limit is about 8,000."""
 
@@ -143,6 +147,7 @@ class Mailbox:
             turn.message.user_id,
             turn.ttl,
             int(take_next),
+            KEEP_EVENTS,
             len(records),
             *records,
             *_parts(events),

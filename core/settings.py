@@ -135,7 +135,7 @@ class OrchestratorSettings(Group):
         default=1800, gt=0, description="Seconds that one turn may take altogether."
     )
     checkpoints_kept: int = Field(
-        default=10, ge=1, le=1000, description="Checkpoints kept of each conversation."
+        default=4, ge=1, le=1000, description="Checkpoints kept of each conversation."
     )
 
 

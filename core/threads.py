@@ -232,7 +232,7 @@ class Threads:
                 )
             )
             for entry_id, fields in rows:
-                if fields[b"r"].decode() != run_id:
+                if journal.run_of(thread_id, fields) != run_id:
                     return entry_id.decode()
             if len(rows) < 200:
                 return journal.START

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 RECURSION_LIMIT = 500
 """Supersteps of one turn: 50 iterations of 50 rounds never come near; a wiring mistake does."""
 
-PRUNE_EVERY = 8
+PRUNE_EVERY = 4
 """Turns of a thread between two prunings in this process."""
 
 

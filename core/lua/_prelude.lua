@@ -5,8 +5,10 @@ local function announce(channel, thread, parts)
   if #parts > 0 then redis.call('PUBLISH', channel, thread .. '\30' .. table.concat(parts, '\30')) end
 end
 
+-- The journal keeps a run without the thread that its id begins with (core/journal.py adds it again).
 local function append(journal, maxlen, run, kind, payload, parts)
-  local id = redis.call('XADD', journal, 'MAXLEN', '~', maxlen, '*', 'r', run, 't', kind, 'd', payload)
+  local short = string.match(run, '^[^.]*%.(.+)$') or run
+  local id = redis.call('XADD', journal, 'MAXLEN', '~', maxlen, '*', 'r', short, 't', kind, 'd', payload)
   parts[#parts + 1] = id .. '\31' .. run .. '\31' .. kind .. '\31' .. payload
   return id
 end

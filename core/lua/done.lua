@@ -4,17 +4,19 @@
 -- gives the same next turn again.
 -- KEYS: lease, control, inbox, journal, meta, pending, transcript, calls, doorbell
 -- ARGV: owner, lease ms, journal length, thread, cancel key prefix, channel prefix, token,
---       epoch, inbox entry, run, user, ttl, take next (1/0), number of records, records …, type, payload …
+--       epoch, inbox entry, run, user, ttl, take next (1/0), seconds that events are kept, number of records,
+--       records …, type, payload …
 local entry = ARGV[9]
 if redis.call('HGET', KEYS[2], 'last') ~= entry then
   if redis.call('HGET', KEYS[2], 'ep') ~= ARGV[8] then return redis.error_reply('FENCED') end
   redis.call('XDEL', KEYS[3], entry)
   redis.call('HDEL', KEYS[2], 'at:' .. entry, 'no:' .. entry)
   redis.call('HSET', KEYS[2], 'last', entry)
-  local records = tonumber(ARGV[14])
-  for i = 1, records do redis.call('RPUSH', KEYS[7], ARGV[14 + i]) end
+  local records = tonumber(ARGV[15])
+  for i = 1, records do redis.call('RPUSH', KEYS[7], ARGV[15 + i]) end
   local parts = {}
-  for i = 15 + records, #ARGV, 2 do append(KEYS[4], ARGV[3], ARGV[10], ARGV[i], ARGV[i + 1], parts) end
+  for i = 16 + records, #ARGV, 2 do append(KEYS[4], ARGV[3], ARGV[10], ARGV[i], ARGV[i + 1], parts) end
+  redis.call('XTRIM', KEYS[4], 'MINID', '~', string.format('%.0f', (redis.call('TIME')[1] - ARGV[14]) * 1000))
   announce(ARGV[6] .. ARGV[11], ARGV[4], parts)
   redis.call('DEL', KEYS[8], ARGV[5] .. ARGV[10])
   expire(ARGV[12], {KEYS[2], KEYS[4], KEYS[5], KEYS[7]})
