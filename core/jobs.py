@@ -1,151 +1,129 @@
-"""Background jobs and schedules, on pydocket: durable, retried, run by any worker.
+"""Background jobs and schedules: durable, retried, run by any worker. Turns do not go through here
+(docs/decisions.md says why).
 
-Turns do not go through here (docs/decisions.md says why). Arguments are plain strings only:
-pydocket
-serialises them in a way that runs code when read, so nothing but our own text may be in them.
+What does the work (core/job_queue.py, on pydocket) takes a quarter of a second to load, so it is
+loaded when it is needed: in the web process with the first job, in a worker when that is ready.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import importlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Protocol, cast
 
-from docket import Docket, ExponentialRetry, Worker
 from redis.exceptions import RedisError
 
-from core import keys
 from core.store import DEADLINE, translate
 
+log = logging.getLogger(__name__)
+
 Job = Callable[..., Awaitable[None]]
+"""Takes plain strings only; tried again when it raises. Its name is what it is asked for by."""
 
 ERASE_THREAD = "erase_thread"
 """Name of the job that removes what is left of a deleted conversation. Argument: thread id."""
 
-HEARTBEAT = timedelta(seconds=20)
-CHECK = timedelta(seconds=5)
-"""How often the busy-check and the heartbeat run; the defaults cost 28 Redis commands a second when
-idle, these under 3. A new job still starts within milliseconds: the worker blocks on the stream."""
-
-RESOLUTION = timedelta(seconds=2)
-"""How late a scheduled job may start; each look at the schedule costs 1.5 ms of CPU."""
-
-REDELIVERY = timedelta(minutes=2)
-POOL = 50
+RUNNER_AFTER = 1.0
+"""Seconds after its start in which a worker has better things to do than to load the runner."""
 
 
-def retried() -> ExponentialRetry:
-    """Default of a job's ``retry`` parameter: five more tries within some minutes."""
-    return ExponentialRetry(
-        attempts=6, minimum_delay=timedelta(seconds=1), maximum_delay=timedelta(minutes=2)
-    )
+class Queue(Protocol):
+    """Where jobs wait."""
+
+    async def add(self, name: str, arguments: Sequence[str], key: str, at: datetime) -> None:
+        """Raises RedisError, OSError."""
+        ...
+
+    async def cancel(self, key: str) -> None:
+        """Raises RedisError, OSError."""
+        ...
+
+
+class Implementation(Protocol):
+    """What the module that is loaded late must have."""
+
+    def open_queue(self, url: str) -> AbstractAsyncContextManager[Queue]:
+        """A queue to put jobs into."""
+        ...
+
+    async def run_jobs(self, url: str, functions: Sequence[Job]) -> None:
+        """Run jobs until cancelled."""
+        ...
+
+
+async def _implementation() -> Implementation:
+    module = await asyncio.to_thread(importlib.import_module, "core.job_queue")
+    return cast("Implementation", module)
 
 
 class Jobs:
     """The client's side: ask for a job, now or at a time. The same key again replaces the time."""
 
-    def __init__(self, docket: Docket) -> None:
-        self._docket = docket
+    def __init__(self, open_queue: Callable[[], Awaitable[Queue]]) -> None:
+        self._open = open_queue
+        self._opening = asyncio.Lock()
+        self._queue: Queue | None = None
 
     async def add(self, name: str, *arguments: str, key: str, at: datetime | None = None) -> None:
         """Run a job once, soon or at ``at`` (aware). Raises StoreError."""
-        when = at or datetime.now(UTC)
-        if name not in self._docket.tasks:
-            self._docket.register(_elsewhere(name))
+        await self._patiently(
+            lambda queue: queue.add(name, arguments, key, at or datetime.now(UTC))
+        )
+
+    async def cancel(self, key: str) -> None:
+        """Take a job back that has not begun. Raises StoreError."""
+        await self._patiently(lambda queue: queue.cancel(key))
+
+    async def _patiently(self, call: Callable[[Queue], Awaitable[None]]) -> None:
+        if self._queue is None:
+            await _implementation()  # takes what it takes, on a small machine seconds
         try:
             async with asyncio.timeout(DEADLINE):
-                await self._docket.replace(name, when, key)(*arguments)
+                await call(await self._opened())
         except (RedisError, OSError) as error:
             raise translate(error) from error
 
-    async def cancel(self, key: str) -> None:
-        """Take a job back that has not begun."""
-        await self._docket.cancel(key)
-
-
-def _elsewhere(name: str) -> Job:
-    """Stands in for a job that only workers have: docket asks for the name of a known one."""
-
-    async def job(*_arguments: str) -> None:
-        raise NotImplementedError(f"{name} runs in a worker")
-
-    job.__name__ = name
-    return job
-
-
-class _IdleWorker(Worker):
-    """A worker that does not listen for cancellations of running jobs, which we never send: docket
-    looks for them ten times a second, a third of what an idle worker process costs."""
-
-    async def _cancellation_listener(self) -> None:
-        session = self._processing_session
-        if session is not None:
-            session.cancellation_ready.set()
-            await session.stopping.wait()
-
-
-class Brief(logging.Filter):
-    """An outage of Redis is a line in the log, not a traceback a second."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Put the error into the message; lets every record pass."""
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, RedisError | OSError):
-            record.msg, record.args = f"{record.getMessage()} ({type(error).__name__}: {error})", ()
-            record.exc_info = None
-        return True
-
-
-_BRIEF = Brief()
-
-
-def _docket(url: str) -> Docket:
-    separator = "&" if "?" in url else "?"
-    return Docket(
-        name=keys.docket_name(),
-        url=f"{url}{separator}max_connections={POOL}",
-        heartbeat_interval=HEARTBEAT,
-    )
+    async def _opened(self) -> Queue:
+        async with self._opening:
+            if self._queue is None:
+                self._queue = await self._open()
+            return self._queue
 
 
 @asynccontextmanager
 async def open_job_client(url: str) -> AsyncGenerator[Jobs]:
     """For processes that ask for jobs but run none."""
-    async with _docket(url) as docket:
-        yield Jobs(docket)
+    async with AsyncExitStack() as stack:
+
+        async def open_queue() -> Queue:
+            return await stack.enter_async_context((await _implementation()).open_queue(url))
+
+        yield Jobs(open_queue)
 
 
 @asynccontextmanager
-async def open_jobs(url: str, functions: Sequence[Job]) -> AsyncGenerator[Jobs]:
-    """Run jobs in this process until the end of the block."""
-    # Its own lines about every job and poll are of no use to a user.
-    logging.getLogger("docket").setLevel(logging.WARNING)
-    for name in ("docket.worker", "docket.docket", "docket.strikelist", "docket._redelivery"):
-        logging.getLogger(name).addFilter(_BRIEF)
-    async with _docket(url) as docket:
-        for function in functions:
-            docket.register(function)
-        worker = _IdleWorker(
-            docket,
-            concurrency=4,
-            minimum_check_interval=CHECK,
-            scheduling_resolution=RESOLUTION,
-            redelivery_timeout=REDELIVERY,
-            reconnection_delay=timedelta(seconds=1),
-        )
-        async with worker:
-            task = asyncio.create_task(worker.run_forever(), name="jobs")
-            try:
-                yield Jobs(docket)
-            finally:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await _quietly(task)
+async def running_jobs(
+    url: str, functions: Sequence[Job], *, broken: Callable[[], None]
+) -> AsyncGenerator[None]:
+    """Run jobs in this process until the end of the block. ``broken`` is called when that fails."""
 
+    async def run() -> None:
+        await asyncio.sleep(RUNNER_AFTER)
+        await (await _implementation()).run_jobs(url, functions)
 
-async def _quietly(task: asyncio.Task[Any]) -> None:
-    await task
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            log.critical("background jobs have stopped", exc_info=task.exception())
+            broken()
+
+    task = asyncio.create_task(run(), name="jobs")
+    task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

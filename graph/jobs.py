@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from docket import Retry
-
-from core.jobs import ERASE_THREAD, Job, retried
+from core.jobs import ERASE_THREAD, Job
 from core.services import Services
 from graph.checkpoint_select import Saver
 
@@ -14,7 +12,7 @@ from graph.checkpoint_select import Saver
 def job_functions(services: Services, saver: Saver) -> Sequence[Job]:
     """All jobs, bound to this process's services."""
 
-    async def erase_thread(thread_id: str, retry: Retry = retried()) -> None:  # noqa: B008 - docket's way to declare it
+    async def erase_thread(thread_id: str) -> None:
         await saver.adelete_thread(thread_id)
         await services.threads.erase_rest(thread_id)
 

@@ -13,7 +13,7 @@ import orjson
 
 from core import keys
 from core.engine import Worker
-from core.jobs import open_jobs
+from core.jobs import running_jobs
 from core.services import Services, open_services
 from core.settings_source import Loaded, set_strict_msgpack
 from core.store import connect
@@ -53,8 +53,9 @@ async def _assemble(
     runner = Runner(graph, context)
     blocking = connect(url, blocking=True)
     stack.push_async_callback(blocking.aclose)
-    await stack.enter_async_context(open_jobs(url, job_functions(services, saver)))
     worker = Worker(services.store, blocking, services.settings, runner.run, runner.give_up)
+    functions = job_functions(services, saver)
+    await stack.enter_async_context(running_jobs(url, functions, broken=worker.drain))
     show_zeros()
     await stack.enter_async_context(exporting(worker.name))
     await stack.enter_async_context(sharing(services.store, "worker", worker.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -14,7 +15,7 @@ from core import journal, keys
 from core.errors import Invalid, StoreUnavailable
 from core.events import TextDelta, TurnFinished
 from core.journal import Entry, Hub, ReaderTooSlow, Subscription, follow, follow_user
-from core.mailbox import Turn
+from core.mailbox import KEEP_EVENTS, Turn
 from core.settings import EngineSettings
 from core.store import connect, open_store
 from tests.support.desk import USER, Desk
@@ -370,3 +371,29 @@ async def test_the_hub_forgets_readers(desk: Desk, hub: Hub) -> None:
             pass
     left: Any = hub._readers  # pyright: ignore[reportPrivateUsage] - a leak shows nowhere else
     assert sum(len(readers) for readers in left.values()) == 0
+
+
+async def test_events_of_yesterdays_turns_leave_the_journal(desk: Desk) -> None:
+    thread = await desk.thread()
+    yesterday = round(time.time() * 1000) - (KEEP_EVENTS + 60) * 1000
+    name = keys.journal(thread)
+    for number in range(500):
+        fields = {"r": "x", "t": "text_delta", "d": '{"text":"old"}'}
+        await desk.redis.xadd(name, fields, id=f"{yesterday + number}-0")
+    await desk.send(thread)
+    await desk.finish(await desk.claim(thread))
+    # Redis frees whole blocks of up to a hundred entries.
+    assert await desk.redis.xlen(name) < 110
+    assert [kind for kind, _ in await desk.told(thread)][-2:] == ["turn_started", "turn_finished"]
+
+
+async def test_runs_are_named_in_full_however_they_are_stored(desk: Desk) -> None:
+    """Entries of earlier versions repeat the thread in each run id."""
+    thread = await desk.thread()
+    run = (await desk.send(thread)).run_id
+    fields = {"r": run, "t": "notice", "d": '{"level":"info","text":"x"}'}
+    await desk.redis.xadd(keys.journal(thread), fields)
+    await desk.claim(thread)
+    assert {entry.run_id for entry in await desk.entries(thread)} == {run}
+    [_, (_, stored)] = await desk.redis.xrange(keys.journal(thread))
+    assert f"{thread}.{stored[b'r'].decode()}" == run

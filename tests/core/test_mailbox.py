@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +14,7 @@ from core import keys
 from core.bus import Bus
 from core.errors import Fenced
 from core.events import MessageCompleted, TextDelta, TurnFinished, Usage
-from core.mailbox import KEEP_EVENTS, Busy, Mailbox, Turn
+from core.mailbox import Busy, Mailbox, Turn
 from core.settings import EngineSettings
 from core.store import DEADLINE, Arg, Store, open_store
 from core.threads import Threads
@@ -389,29 +388,3 @@ async def test_a_turn_of_another_epoch_cannot_be_released(desk: Desk) -> None:
     turn = await desk.claim(thread)
     await desk.mailbox().release(replace(turn, epoch=turn.epoch + 7))
     assert await desk.mailbox().renew(turn, desk.settings) == (True, False)
-
-
-async def test_events_of_yesterdays_turns_leave_the_journal(desk: Desk) -> None:
-    thread = await desk.thread()
-    yesterday = round(time.time() * 1000) - (KEEP_EVENTS + 60) * 1000
-    name = keys.journal(thread)
-    for number in range(500):
-        fields = {"r": "x", "t": "text_delta", "d": '{"text":"old"}'}
-        await desk.redis.xadd(name, fields, id=f"{yesterday + number}-0")
-    await desk.send(thread)
-    await desk.finish(await desk.claim(thread))
-    # Redis frees whole blocks of up to a hundred entries.
-    assert await desk.redis.xlen(name) < 110
-    assert [kind for kind, _ in await desk.told(thread)][-2:] == ["turn_started", "turn_finished"]
-
-
-async def test_runs_are_named_in_full_however_they_are_stored(desk: Desk) -> None:
-    """Entries of earlier versions repeat the thread in each run id."""
-    thread = await desk.thread()
-    run = (await desk.send(thread)).run_id
-    fields = {"r": run, "t": "notice", "d": '{"level":"info","text":"x"}'}
-    await desk.redis.xadd(keys.journal(thread), fields)
-    await desk.claim(thread)
-    assert {entry.run_id for entry in await desk.entries(thread)} == {run}
-    [_, (_, stored)] = await desk.redis.xrange(keys.journal(thread))
-    assert f"{thread}.{stored[b'r'].decode()}" == run

@@ -11,7 +11,7 @@ import pytest
 from redis.exceptions import ConnectionError
 
 from api import cli
-from core import jobs, keys, listening
+from core import job_queue, keys, listening
 from core.errors import StoreFull, StoreUnavailable
 from core.journal import Hub
 from core.store import DEADLINE, PATIENCE, SOCKET_TIMEOUT, Patience, connect, open_store
@@ -90,7 +90,7 @@ def test_an_outage_filled_the_log_with_tracebacks_of_the_job_runner() -> None:
     record = logging.LogRecord(
         "docket.worker", logging.WARNING, "", 0, "no %s", ("luck",), (type(error), error, None)
     )
-    assert jobs.Brief().filter(record)
+    assert job_queue.Brief().filter(record)
     assert record.exc_info is None
     assert record.getMessage() == "no luck (ConnectionError: away)"
 

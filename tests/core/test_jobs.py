@@ -1,0 +1,98 @@
+"""Background jobs, from being asked for to being done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from core import jobs
+from core.errors import StoreUnavailable
+from core.jobs import Jobs, open_job_client, running_jobs
+from tests.support.waiting import wait_until
+
+SOON = timedelta(seconds=2)
+
+
+class Bench:
+    """Jobs of a test, and what became of them."""
+
+    def __init__(self, client: Jobs) -> None:
+        self.client = client
+        self.done: list[tuple[str, ...]] = []
+        self.refusals = 0
+
+    async def note(self, *arguments: str) -> None:
+        """A job."""
+        if self.refusals:
+            self.refusals -= 1
+            raise RuntimeError("not now")
+        self.done.append(arguments)
+
+
+@asynccontextmanager
+async def bench(url: str) -> AsyncGenerator[Bench]:
+    async with open_job_client(url) as client:
+        it = Bench(client)
+
+        async def note(*arguments: str) -> None:
+            await it.note(*arguments)
+
+        async with running_jobs(url, (note,), broken=pytest.fail):
+            yield it
+
+
+async def test_a_job_runs_with_its_arguments(redis: Redis, redis_url: str) -> None:
+    async with bench(redis_url) as it:
+        await it.client.add("note", "a", "б", key="k1")
+        await wait_until(lambda: it.done == [("a", "б")], timeout=20)
+
+
+async def test_a_job_that_fails_is_tried_again(redis: Redis, redis_url: str) -> None:
+    async with bench(redis_url) as it:
+        it.refusals = 1
+        await it.client.add("note", "a", key="k1")
+        await wait_until(lambda: it.done == [("a",)], timeout=20)
+
+
+async def test_jobs_wait_for_their_time_and_the_same_key_replaces(
+    redis: Redis, redis_url: str
+) -> None:
+    async with bench(redis_url) as it:
+        now = datetime.now(UTC)
+        await it.client.add("note", "far", key="k1", at=now + timedelta(days=1))
+        await it.client.add("note", "gone", key="k2", at=now + SOON)
+        await it.client.cancel("k2")
+        await it.client.add("note", "near", key="k1", at=now + SOON)
+        await wait_until(lambda: bool(it.done), timeout=20)
+        assert it.done == [("near",)]
+        assert datetime.now(UTC) >= now + SOON
+
+
+async def test_jobs_wait_for_a_worker(redis: Redis, redis_url: str) -> None:
+    async with open_job_client(redis_url) as client:
+        await client.add("note", "early", key="k1")
+    async with bench(redis_url) as it:
+        await wait_until(lambda: it.done == [("early",)], timeout=20)
+
+
+async def test_without_redis_asking_says_so_in_time(redis_url: str) -> None:
+    async with open_job_client("unix:///nowhere/at/all.sock") as client:
+        with pytest.raises(StoreUnavailable):
+            await client.add("note", key="k1")
+
+
+async def test_a_runner_that_ends_is_told(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker without its jobs would look well and do half its work."""
+    monkeypatch.setattr(jobs, "RUNNER_AFTER", 0)
+    told = asyncio.Event()
+    async with running_jobs("ftp://no-redis", (), broken=told.set):
+        async with asyncio.timeout(20):
+            await told.wait()
+    assert "background jobs have stopped" in caplog.text
