@@ -60,12 +60,17 @@ class CheckpointUnreadable(AssistantError):
     code = "checkpoint_unreadable"
 
 
+RUNNING = ("branch:", "__")
+"""What channels begin with that make something run, or stand for an error or an interrupt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """One write: a script with its keys and arguments.
 
     ``begins`` is the id of a checkpoint that holds nothing but a turn's input, ``follows`` that of
-    the checkpoint that the write belongs to or comes after.
+    the checkpoint that the write belongs to or comes after. ``ends``: a task's writes that make
+    nothing run.
     """
 
     script: str
@@ -73,6 +78,7 @@ class Write:
     args: Sequence[Arg]
     begins: str = ""
     follows: str = ""
+    ends: bool = False
 
 
 class RedisSaver(AsyncOnlySaver):
@@ -204,6 +210,7 @@ class RedisSaver(AsyncOnlySaver):
                 [*thread_keys(thread_id), data_keys(thread_id, ns)[3]],
                 [self._epoch, self._ttl, ns, checkpoint_id, batch],
                 follows=checkpoint_id,
+                ends=not any(channel.startswith(RUNNING) for channel, _ in writes),
             )
             await self._write(write)
         finally:

@@ -133,6 +133,7 @@ class Runner:
             # Also of a turn that fails or is stopped, the message stays part of the conversation.
             await _write_held(graph, turn)
             raise
+        await settle(_saver(graph))
         await self._prune(turn, graph)
 
     async def _go(

@@ -1,9 +1,12 @@
-"""The saver of one turn: holds the first writes back until they are worth a round trip.
+"""The saver of one turn: holds writes back until they are worth a round trip.
 
 LangGraph saves a turn's input, then the step that hands it to the first node, before that node
 runs. Losing both costs nothing: the message is still in its inbox, and the turn begins anew. So
-they wait and travel with the first write that matters, the first node's result. A turn that fails
-or is cancelled before that writes them at its end (``flush``): its message is not forgotten.
+they wait and travel with the first write that matters, the first node's result.
+
+A result after which nothing runs waits too, for the checkpoint that follows at once. A plain turn
+so has one round trip in all, at its end (``flush``). A turn that fails or is cancelled writes there
+what it holds: its message is not forgotten.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ class TurnSaver(RedisSaver):
 
     _held: list[Write]
     _start: str
+    _ended: bool
 
     @classmethod
     def of(cls, saver: RedisSaver) -> TurnSaver:
@@ -30,30 +34,41 @@ class TurnSaver(RedisSaver):
         bound.__dict__.update(saver.__dict__)
         bound._held = []
         bound._start = ""
+        bound._ended = False
         return bound
 
     async def flush(self) -> None:
         """Write what is held back. Raises Fenced, StoreError."""
-        held, self._held = self._held, []
-        for write in held:
-            await super()._run(write.script, write.names, write.args)
+        if len(self._held) > 1:
+            await self._send_together()
+        else:
+            await self._send_one_by_one()
 
     async def _write(self, write: Write) -> None:
+        self._held.append(write)
+        if not self._may_wait(write):
+            await self.flush()
+
+    def _may_wait(self, write: Write) -> bool:
         if write.begins:
             self._start = write.begins
-        if write.begins or (self._start and write.follows == self._start):
-            self._held.append(write)
-            return
-        if not self._held:
-            await super()._run(write.script, write.names, write.args)
-            return
-        self._held.append(write)
-        await self._send_together()
+            return True
+        if self._start and write.follows == self._start:
+            return True
+        # Of the end: the last result, and the checkpoint that it leads to.
+        waits = write.ends or (self._ended and write.script == "put")
+        self._ended = write.ends
+        return waits
 
     async def _run(self, script: str, names: Sequence[str], args: Sequence[Arg]) -> Any:
         """Everything else sees the state as if nothing had been held back."""
         await self.flush()
         return await super()._run(script, names, args)
+
+    async def _send_one_by_one(self) -> None:
+        held, self._held = self._held, []
+        for write in held:
+            await super()._run(write.script, write.names, write.args)
 
     async def _send_together(self) -> None:
         """One round trip for all. Where that fails one by one, with retries: all are repeatable."""
@@ -65,13 +80,12 @@ class TurnSaver(RedisSaver):
                     pipe.evalsha(digest, len(write.names), *write.names, *write.args)
                 results = await pipe.execute(raise_on_error=False)
         except OFFLINE:
-            await self.flush()
+            await self._send_one_by_one()
             return
         wrong = next((r for r in results if isinstance(r, RedisError)), None)
-        if wrong is None:
-            self._held = []
-        elif isinstance(wrong, NoScriptError):
-            await self.flush()
-        else:
-            self._held = []
+        if isinstance(wrong, NoScriptError):
+            await self._send_one_by_one()
+            return
+        self._held = []
+        if wrong is not None:
             raise self._translated(wrong)

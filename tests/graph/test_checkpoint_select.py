@@ -66,7 +66,7 @@ async def test_a_turn_is_fenced_trimmed_and_expires(redis: Redis) -> None:
     assert len([found async for found in saver.alist(thread("t"))]) == 2
     assert 0 < await redis.ttl(keys.checkpoint("t", "c")) <= 60
     with pytest.raises(Fenced):
-        await for_turn(saver, epoch=6, ttl=None).aput_writes(config, [("a", 1)], "task")
+        await for_turn(saver, epoch=6, ttl=None).aput_writes(config, [("branch:to:a", 1)], "task")
     await set_aside(turn, "t")
     assert await saver.aget_tuple(thread("t")) is None
 
