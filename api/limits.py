@@ -48,6 +48,10 @@ class LoginLimit:
             pipe.incr(name)
             pipe.ttl(name)
             _, tries, left = cast("tuple[object, int, int]", tuple(await pipe.execute()))
+        if left > window:
+            # The clock of Redis has gone back; nobody shall wait for it to come here again.
+            await self.redis.expire(name, window)
+            left = window
         if tries > limit:
             wait = max(1, left)
             raise RateLimited(f"too many wrong passwords; try again in {wait} s", retry_after=wait)

@@ -168,7 +168,9 @@ class Worker:
             return
         states = await self._states([tid for tid, _ in waiting])
         stale: dict[tuple[str, bytes], float] = {}
-        for (thread_id, last), (leased, length, user) in zip(waiting, states, strict=True):
+        for (thread_id, last), (left, length, user) in zip(waiting, states, strict=True):
+            # A lease that lasts longer than one can was made before the clock of Redis went back.
+            leased = 0 <= left <= self._engine.lease_ms
             if length and not leased and not self._slots.locked():
                 self._visit(thread_id, (user or b"").decode())
             elif not length:
@@ -180,12 +182,12 @@ class Worker:
         self._stale = stale
 
     async def _states(self, thread_ids: list[str]) -> list[tuple[int, int, bytes | None]]:
-        """Of each thread: whether it is leased, how many messages wait, whose it is."""
+        """Of each thread: milliseconds left of its lease, how many messages wait, whose it is."""
 
         async def send() -> list[Any]:
             async with self._store.redis.pipeline(transaction=False) as pipe:
                 for thread_id in thread_ids:
-                    pipe.exists(keys.lease(thread_id))
+                    pipe.pttl(keys.lease(thread_id))
                     pipe.xlen(keys.inbox(thread_id))
                     pipe.hget(keys.meta(thread_id), "user")
                 return await pipe.execute()

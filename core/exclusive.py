@@ -24,6 +24,9 @@ async def exclusive(redis: Redis) -> AsyncGenerator[bool]:
     """Whether we hold the state until the end of the block; False: another process does."""
     token = secrets.token_hex(8).encode()
     won = bool(await redis.set(keys.state_lock(), token, nx=True, px=HELD_MS))
+    if not won and await redis.pttl(keys.state_lock()) > HELD_MS:
+        # The clock of Redis has gone back, and the holder may be dead; one that lives renews it.
+        await redis.pexpire(keys.state_lock(), HELD_MS)
     renewal = asyncio.create_task(_renew(redis, token)) if won else None
     try:
         yield won

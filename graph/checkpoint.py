@@ -38,6 +38,7 @@ from core.store import DEADLINE, Arg, Store, read_scripts, translate
 from core.turn_journal import OUTAGE_LIMIT
 from graph.checkpoint_base import AsyncOnlySaver
 from graph.checkpoint_codec import UNREADABLE, pack_record, pack_writes, read_writes
+from graph.checkpoint_ids import go_on_after
 from graph.checkpoint_read import Ancestor, Row, open_row, read_history
 
 SCRIPTS = Path(__file__).parent / "lua"
@@ -118,7 +119,10 @@ class RedisSaver(AsyncOnlySaver):
         """The checkpoint of the config, or the newest. Raises CheckpointUnreadable, StoreError."""
         thread_id, ns, checkpoint_id = place_of(config)
         row = await self._run("get", data_keys(thread_id, ns), [checkpoint_id])
-        return self._tuple(thread_id, ns, row) if row else None
+        if not row:
+            return None
+        go_on_after(row[0].decode())
+        return self._tuple(thread_id, ns, row)
 
     async def alist(
         self,

@@ -4,7 +4,15 @@
 -- Returns: {'busy', ms left} | {'empty'} | {'turn', …}
 -- Safe to repeat: with the same token it gives the same turn under the same epoch, counted once.
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return {'busy', redis.call('PTTL', KEYS[1])} end
+if holder and holder ~= ARGV[1] then
+  local left = redis.call('PTTL', KEYS[1])
+  -- It was made for less: the clock has gone back since, and its worker may be dead. One that lives renews it.
+  if left > tonumber(ARGV[2]) then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    left = tonumber(ARGV[2])
+  end
+  return {'busy', left}
+end
 return claim_next(
   {lease = KEYS[1], control = KEYS[2], inbox = KEYS[3], journal = KEYS[4], meta = KEYS[5],
     pending = KEYS[6]},

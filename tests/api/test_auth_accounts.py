@@ -136,6 +136,17 @@ async def test_thirty_wrong_passwords_an_hour_from_everywhere(web: Web) -> None:
     assert 3000 < await web.store.redis.ttl(keys.login_attempts("all")) <= 3600
 
 
+async def test_a_clock_that_went_back_let_everybody_wait_for_hours(
+    web: Web, browser: httpx.AsyncClient
+) -> None:
+    tries = keys.login_attempts("192.0.2.1")
+    await web.store.redis.set(tries, 5, ex=6 * 3600)
+    answer = await browser.post("/api/login", json={"password": PASSWORD})
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["retry-after"]) <= 60
+    assert 0 < await web.store.redis.ttl(tries) <= 60
+
+
 async def test_a_household_of_ipv6_addresses_counts_as_one(web: Web) -> None:
     statuses: list[int] = []
     for n in range(6):
