@@ -10,7 +10,7 @@ import re
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,17 +148,22 @@ def _signal(pid: int, number: int) -> bool:
 
 
 async def start_server(
-    home: Path, settings: StoreSettings, *, patience: float = START_TIMEOUT
+    home: Path,
+    settings: StoreSettings,
+    *,
+    patience: float = START_TIMEOUT,
+    command: Sequence[str] = (),
 ) -> EmbeddedServer:
     """Start the server of this home, or adopt the one that runs.
 
+    ``command`` is the program, with what comes before its options; else that of ``server_binary``.
     Raises StoreError, also when one runs that does not answer for ``patience`` seconds: two servers
     on one data folder would destroy it.
     """
     prepare_home(home)
     async with _alone(home, patience):
         adopted = await _adopted(home, patience)
-        return adopted or await _start(home, settings)
+        return adopted or await _start(home, settings, command or (str(server_binary()),))
 
 
 @asynccontextmanager
@@ -201,12 +206,12 @@ async def _somebody_listens(home: Path) -> bool:
     return True
 
 
-async def _start(home: Path, settings: StoreSettings) -> EmbeddedServer:
+async def _start(home: Path, settings: StoreSettings, command: Sequence[str]) -> EmbeddedServer:
     log = home / "run" / "redis.log"
     path = socket_path(home)
     path.unlink(missing_ok=True)
     process = await asyncio.create_subprocess_exec(
-        server_binary(),
+        *command,
         *_arguments(home, settings),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,

@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.chaos.checker import stored, violations
-from tests.chaos.faults import FAULTS, LONG_OUTAGE, Fault, Group
+from tests.chaos.clocks import MISSING, find_library
+from tests.chaos.faults import CLOCK_JUMPS, FAULTS, LONG_OUTAGE, Fault, Group
 from tests.chaos.traffic import Answers, Conversation, converse
 from tests.chaos.world import CAMPAIGN, World, running_world, settled
 from tests.support.waiting import wait_until
@@ -25,6 +26,9 @@ BREATH_EVERY, BREATH = 8, 2.5
 
 REST = 12.0
 """Seconds that what is left has to vanish by itself: the sweeper waits five."""
+
+MOSTLY = 15
+"""How much more often a fault comes that a campaign is mostly made of."""
 
 SHORT_NAMES = frozenset({"redis away for long"})
 """Left out of the short version."""
@@ -61,16 +65,22 @@ class Report:
             f"answers: {dict(sorted(self.answers.by_status.items()))}, "
             f"slowest of an unhurt web process {self.answers.slowest:.2f} s",
             f"process starts: {self.starts}",
+            *([] if find_library() else [f"no clock jumps: {MISSING}"]),
             f"violations: {len(self.wrong)}",
         ]
         return "\n".join([*lines, *(f"- {line}" for line in self.wrong[:50])])
 
 
-def plan(seed: int, count: int, *, long: bool) -> list[tuple[Fault, int, float]]:
-    """The faults of a seed: each with its own seed and the pause before it."""
+def plan(seed: int, count: int, *, long: bool, mostly: str = "") -> list[tuple[Fault, int, float]]:
+    """The faults of a seed: each with its own seed and the pause before it. Where clocks cannot be
+    set, they are other ones."""
     rng = random.Random(seed)
-    kinds = [f for f in FAULTS if long or f.name not in SHORT_NAMES]
-    chosen = rng.choices(kinds, [f.weight for f in kinds], k=count)
+    left_out = set[str]() if long else set(SHORT_NAMES)
+    if find_library() is None:
+        left_out.add(CLOCK_JUMPS)
+    kinds = [f for f in FAULTS if f.name not in left_out]
+    weights = [f.weight * (MOSTLY if f.name == mostly else 1) for f in kinds]
+    chosen = rng.choices(kinds, weights, k=count)
     if long:
         chosen[rng.randrange(count)] = LONG_OUTAGE
     pauses = [
@@ -80,11 +90,11 @@ def plan(seed: int, count: int, *, long: bool) -> list[tuple[Fault, int, float]]
     return list(zip(chosen, seeds, pauses, strict=True))
 
 
-async def run(seed: int, faults: int, *, long: bool = False) -> Report:
+async def run(seed: int, faults: int, *, long: bool = False, mostly: str = "") -> Report:
     """A whole campaign in a world of its own."""
     report = Report(seed)
-    async with running_world(workers=3 if long else 2, **CAMPAIGN) as world:
-        await _run(world, report, plan(seed, faults, long=long))
+    async with running_world(workers=3 if long else 2, own_clocks=True, **CAMPAIGN) as world:
+        await _run(world, report, plan(seed, faults, long=long, mostly=mostly))
         report.starts = {c.name: c.starts for c in (world.web, *world.workers)}
         report.model_calls = world.model.asked.total()
     return report

@@ -13,7 +13,7 @@ from tests.chaos.model import ModelFault
 from tests.chaos.world import Child, World
 from tests.support.fault_proxy import Mode
 
-Group = Literal["redis", "worker", "web", "model"]
+Group = Literal["redis", "worker", "web", "model", "clock"]
 Act = Callable[[World, random.Random], Awaitable[None]]
 READY_LIMIT = 120.0
 """Seconds, a minute without Redis included."""
@@ -169,6 +169,24 @@ def _model(fault: ModelFault) -> Act:
     return act
 
 
+# ---- clocks
+
+CLOCK_JUMPS = "clock jumps"
+JUMPS = (0, 1, 5, 60, 900, 3600, 6 * 3600)
+"""Seconds. Two clocks may then be half a day apart, and message ids are remembered for a day."""
+
+
+async def clock_jumps(world: World, rng: random.Random) -> None:
+    """The wall clock of one process or of all goes forward or back, and stays there."""
+    names = ("redis", world.web.name, *(worker.name for worker in world.workers))
+    chosen = rng.choice((("redis",), ("redis",), (rng.choice(names),), names))
+    seconds = rng.choice(JUMPS) * rng.choice((1, -1))
+    world.note(f"clocks of {', '.join(chosen)} at {seconds:+d} s")
+    for name in chosen:
+        world.clocks.set(name, seconds)
+    await asyncio.sleep(0.2)
+
+
 FAULTS = (
     Fault("worker killed", "worker", 10, worker_killed),
     Fault("worker stopped", "worker", 5, worker_stopped),
@@ -189,6 +207,7 @@ FAULTS = (
     Fault("way cut", "redis", 8, way_cut),
     Fault("way half open", "redis", 5, way_half_open),
     Fault("way slow", "redis", 6, way_slow),
+    Fault(CLOCK_JUMPS, "clock", 8, clock_jumps),
     Fault("model slow", "model", 2, _model("slow")),
     Fault("model hangs", "model", 0.7, _model("hang")),
     Fault("model stalls", "model", 0.7, _model("stall")),

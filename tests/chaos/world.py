@@ -25,8 +25,10 @@ from api.passwords import set_first_password
 from core.embedded import EmbeddedServer, running_server, start_server
 from core.settings import StoreSettings
 from core.store import connect
+from tests.chaos.clocks import Clocks, find_library
 from tests.chaos.model import FaultyModel, faulty_model
 from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.servers import server_command
 from tests.support.stack import PASSWORD, ROOT, USER
 from tests.support.waiting import wait_until
 
@@ -84,7 +86,7 @@ class Nursery:
 
 
 @asynccontextmanager
-async def running_nursery() -> AsyncGenerator[Nursery]:
+async def running_nursery(clocks: Clocks) -> AsyncGenerator[Nursery]:
     """A nursery that has imported everything."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -92,6 +94,8 @@ async def running_nursery() -> AsyncGenerator[Nursery]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
+        # What it starts has the library already, and looks at a clock of its own.
+        env={**os.environ, **clocks.environment("nursery")},
     )
     assert process.stdin is not None
     nursery = Nursery(process)
@@ -151,7 +155,7 @@ class Child:
             "command": self.command,
             "log": str(self.log),
             "folder": str(self.world.home),
-            "environment": self.world.environment(),
+            "environment": self.world.environment(self.name),
         }
 
     def _marks(self) -> int:
@@ -174,6 +178,7 @@ class World:
 
     home: Path
     port: int
+    clocks: Clocks
     nursery: Nursery
     model: FaultyModel
     proxy: FaultProxy
@@ -203,9 +208,10 @@ class World:
         """Of the web process, however often it was started."""
         return f"http://127.0.0.1:{self.port}"
 
-    def environment(self) -> dict[str, str]:
-        """For processes of the product."""
+    def environment(self, name: str) -> dict[str, str]:
+        """For a process of the product."""
         return {
+            **self.clocks.environment(name),
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "ASSISTANT_HOME": str(self.home),
@@ -231,7 +237,8 @@ class World:
 
     async def start_redis(self) -> None:
         """Start the server again on its data."""
-        self.server = await start_server(self.home, StoreSettings())
+        self.clocks.forget(self.server.pid)
+        self.server = await start_redis(self.home, self.clocks)
 
     async def redis_gone(self) -> None:
         """Wait for the server's end."""
@@ -259,22 +266,23 @@ def reserve_port() -> socket.socket:
 
 @asynccontextmanager
 async def running_world(
-    *, workers: int = 2, home: Path | str = "", **settings: str
+    *, workers: int = 2, home: Path | str = "", own_clocks: bool = False, **settings: str
 ) -> AsyncGenerator[World]:
     """A web process and workers behind a fault proxy, and a model with faults."""
     home = Path(home or tempfile.mkdtemp(prefix="asst-chaos-"))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         holder = stack.enter_context(contextlib.closing(reserve_port()))
-        nursery = await stack.enter_async_context(running_nursery())
+        clocks = Clocks(home, find_library() if own_clocks else None)
+        nursery = await stack.enter_async_context(running_nursery(clocks))
         model = await stack.enter_async_context(faulty_model(home / "model.jsonl"))
-        server = await start_server(home, StoreSettings())
+        server = await start_redis(home, clocks)
         stack.push_async_callback(_stop_redis, home)
         proxy = await stack.enter_async_context(fault_proxy(server.url))
         redis = connect(server.url)
         stack.push_async_callback(redis.aclose)
         port = holder.getsockname()[1]
-        world = World(home, port, nursery, model, proxy, server, redis, settings=settings)
+        world = World(home, port, clocks, nursery, model, proxy, server, redis, settings=settings)
         await set_first_password(redis, PASSWORD)
         _, world.key = await create_key(redis, USER, "chaos", "admin")
         world.workers = [Child(f"worker{n}", "worker", world) for n in range(1, workers + 1)]
@@ -289,6 +297,12 @@ async def running_world(
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def start_redis(home: Path, clocks: Clocks) -> EmbeddedServer:
+    """The server of this home, with a clock of its own."""
+    command = clocks.command("redis", server_command())
+    return await start_server(home, StoreSettings(), command=command)
+
+
 async def _stop_redis(home: Path) -> None:
     server = await running_server(home)
     if server is not None:
@@ -297,5 +311,6 @@ async def _stop_redis(home: Path) -> None:
 
 async def settled(world: World, timeout: float = 60) -> None:
     """Wait until every fault is over and every process works again."""
+    world.clocks.set_right()
     await wait_until(lambda: world.proxy.mode == "pass", timeout=timeout)
     await world.all_ready()
