@@ -14,10 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError
-
 from core.store import Arg
-from graph.checkpoint import OFFLINE, RedisSaver, Write
+from graph.checkpoint import RedisSaver, Write
 
 
 class TurnSaver(RedisSaver):
@@ -39,10 +37,9 @@ class TurnSaver(RedisSaver):
 
     async def flush(self) -> None:
         """Write what is held back. Raises Fenced, StoreError."""
-        if len(self._held) > 1:
-            await self._send_together()
-        else:
-            await self._send_one_by_one()
+        held, self._held = self._held, []
+        if held:
+            await super()._run("put_all", *together(held))
 
     async def _write(self, write: Write) -> None:
         self._held.append(write)
@@ -65,27 +62,16 @@ class TurnSaver(RedisSaver):
         await self.flush()
         return await super()._run(script, names, args)
 
-    async def _send_one_by_one(self) -> None:
-        held, self._held = self._held, []
-        for write in held:
-            await super()._run(write.script, write.names, write.args)
 
-    async def _send_together(self) -> None:
-        """One round trip for all. Where that fails one by one, with retries: all are repeatable."""
-        held = self._held
-        try:
-            async with self._store.redis.pipeline(transaction=False) as pipe:
-                for write in held:
-                    digest = self._store.digest(write.script)
-                    pipe.evalsha(digest, len(write.names), *write.names, *write.args)
-                results = await pipe.execute(raise_on_error=False)
-        except OFFLINE:
-            await self._send_one_by_one()
-            return
-        wrong = next((r for r in results if isinstance(r, RedisError)), None)
-        if isinstance(wrong, NoScriptError):
-            await self._send_one_by_one()
-            return
-        self._held = []
-        if wrong is not None:
-            raise self._translated(wrong)
+def together(writes: Sequence[Write]) -> tuple[list[str], list[Arg]]:
+    """Keys and arguments for one script call that does them all, or none.
+
+    One by one, or in a pipeline of which a restarted server knows one script and not the other, a
+    turn that was fenced off in between would leave a checkpoint without the messages before it.
+    """
+    names: list[str] = []
+    args: list[Arg] = []
+    for write in writes:
+        names += write.names
+        args += (write.script, len(write.names), len(write.args), *write.args)
+    return names, args

@@ -160,3 +160,26 @@ local function drop_checkpoints(names, ns, ids)
   drop_orphaned_writes(ks)
   return #ids
 end
+
+-- Store a checkpoint and its new values.
+-- keys: control, n, i, c, b. args: epoch, ttl, namespace, id, record, then blob name, blob …
+local function put(keys, args)
+  if not check_fence(keys[1], args[1]) then return redis.error_reply('FENCED') end
+  for n = 6, #args, 2 do redis.call('HSET', keys[5], args[n], args[n + 1]) end
+  redis.call('HSET', keys[4], args[4], args[5])
+  redis.call('ZADD', keys[3], 0, args[4])
+  redis.call('SADD', keys[2], args[3])
+  expire_thread(keys[2], args[2])
+  return 1
+end
+
+-- Append a batch of writes to a checkpoint, which may not have arrived yet.
+-- keys: control, n, w. args: epoch, ttl, namespace, id, batch
+local function put_writes(keys, args)
+  if not check_fence(keys[1], args[1]) then return redis.error_reply('FENCED') end
+  local number = redis.call('HINCRBY', keys[3], args[4], 1)
+  redis.call('HSET', keys[3], args[4] .. '\0' .. number, args[5])
+  if number == 1 then redis.call('SADD', keys[2], args[3]) end
+  expire_thread(keys[2], args[2])
+  return number
+end

@@ -14,8 +14,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core import keys
 from core.errors import Fenced, StoreUnavailable
-from core.store import connect
-from graph.checkpoint import RedisSaver
+from core.store import connect, read_scripts
+from graph.checkpoint import SCRIPTS, RedisSaver
+from graph.checkpoint_select import for_turn
 from tests.graph.checkpoint_graphs import Counting, about, chat_graph, checkpoint, thread
 
 
@@ -220,3 +221,30 @@ async def test_asked_later_or_for_more_the_history_is_read_again(redis: Redis) -
     assert len(first["messages"]["writes"]) == 4
     assert first == again
     assert more == {**first, "x": {"writes": []}}
+
+
+class Overtaken(Redis):
+    """A client whose conversation is taken over when it has to send a whole script."""
+
+    other: Redis
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        if args[0] == "EVAL":
+            await set_epoch(self.other, 2)
+        return cast("object", await super().execute_command(*args, **options))
+
+
+async def test_a_server_that_knew_one_script_of_two_kept_a_turn_without_its_message(
+    redis: Redis,
+) -> None:
+    client = Overtaken(connection_pool=redis.connection_pool)
+    client.other = redis
+    bodies = read_scripts(SCRIPTS)
+    await redis.script_flush()
+    for name in ("get", "put"):
+        await redis.script_load(bodies[name])
+    await set_epoch(redis, 1)
+    graph = chat_graph(for_turn(RedisSaver(client), epoch=1, ttl=None))
+    with pytest.raises(Fenced):
+        await graph.ainvoke({"messages": [HumanMessage("m1", id="m1")]}, thread("t"))
+    assert await RedisSaver(redis).aget_tuple(thread("t")) is None
