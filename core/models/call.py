@@ -19,6 +19,7 @@ from core.models.servers import Servers, Target
 from core.models.sse import Chunk
 from core.models.tooltext import known_tools
 from core.models.transport import AnswerStream, StaleConnection, Transport
+from core.models.windows import Windows
 from core.settings import Settings
 from core.telemetry import MODEL_ERRORS
 
@@ -92,6 +93,7 @@ class Call:
         request: Request,
         *,
         servers: Servers,
+        windows: Windows,
         transport: Transport,
         timing: Timing,
         fallback: Fallback | None,
@@ -100,6 +102,7 @@ class Call:
         self.in_cloud = False
         self._request = request
         self._servers = servers
+        self._windows = windows
         self._transport = transport
         self._timing = timing
         self._fallback = fallback
@@ -301,6 +304,8 @@ class Call:
             remarks.append(NoticePiece("warning", text))
         reported = 0 if usage.estimated else usage.prompt_tokens
         cut = SILENT_CUT_LEAST <= reported < self._request.estimate() / 2
+        if cut:
+            self._windows.ask_beside(plan.target)
         if cut and self._servers.first_in_a_while(plan.target, "cut"):
             text = (
                 f"The server read only {usage.prompt_tokens} tokens of a much longer conversation. "
@@ -323,7 +328,9 @@ class Call:
         if plan.reader.saw_close_only and not plan.known.close_only_think:
             changes["close_only_think"] = True
         if changes:
-            await self._servers.learn(plan.target, learned(plan.known, **changes))
+            await self._servers.change(plan.target, lambda known: learned(known, **changes))
+        if (reported := plan.reader.reported_usage) is not None:
+            await self._windows.took(plan.target, plan.known, reported.prompt_tokens)
 
     # ---- failing
 
@@ -359,8 +366,8 @@ class Call:
             self._servers.forget(self._request.settings.model)
             return [] if self._first_time("found") else None
         if error.context_window:
-            known = learned(plan.known, context_window=error.context_window)
-            await self._servers.learn(plan.target, known)
+            model = self._request.settings.model
+            await self._windows.named(model, plan.target, error.context_window)
             return None
         if self._recovery.adapt(error, plan.body, plan.known):
             return [NoticePiece("warning", NO_TOOLS_NOTICE)] if error.kind == "no_tools" else []

@@ -15,14 +15,18 @@ from core import keys
 KEEP_SECONDS = 30 * 24 * 3600
 REFUSALS_LAST = timedelta(days=1)
 """A refusal met in passing is believed for a day: the user may switch tool calls on in the
-server."""
+server, or load the model with a larger context."""
 
 Source = Literal["default", "learned", "probed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """None means: not known. ``tool_choice``: the server accepts "required"."""
+    """None means: not known. ``tool_choice``: the server accepts "required".
+
+    ``context_window`` is what the server says of itself, ``context_limit`` what its refusals have
+    shown to be less, since ``context_limit_at``.
+    """
 
     streaming: bool | None = None
     tools: bool | None = None
@@ -35,6 +39,8 @@ class Capabilities:
     close_only_think: bool | None = None
     refused_parameters: tuple[str, ...] = ()
     context_window: int | None = None
+    context_limit: int | None = None
+    context_limit_at: str = ""
     source: Source = "default"
     at: str = ""
 
@@ -86,6 +92,9 @@ def learned(known: Capabilities, **changes: Any) -> Capabilities:
 
 def forget_old_refusals(known: Capabilities, now: datetime) -> Capabilities:
     """Refusals that were met in passing more than a day ago are tried again."""
+    since = known.context_limit_at
+    if since and now - datetime.fromisoformat(since) >= REFUSALS_LAST:
+        known = replace(known, context_limit=None, context_limit_at="")
     if known.source != "learned" or not known.at:
         return known
     if now - datetime.fromisoformat(known.at) < REFUSALS_LAST:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from core.models.catalog import ModelInfo, ServerKind, root_of
+from core.models.catalog import ModelInfo, ServerKind, list_models, root_of
 from core.models.errors import ModelError
 from core.models.transport import Transport
 
@@ -30,7 +30,7 @@ async def served_context(
         "lmstudio": (_lmstudio, _lmstudio_old),
         "ollama": (_ollama_running, _ollama_shown),
         "llamacpp": (_llamacpp,),
-        "vllm": (),
+        "vllm": (),  # its list of models says it
         "openai": (_llamacpp, _lmstudio, _lmstudio_old, _ollama_running, _ollama_shown),
     }
     for ask in asks[kind]:
@@ -40,7 +40,13 @@ async def served_context(
             continue
         if size:
             return size
-    return None
+    if models:
+        return None
+    try:
+        listed_now = await list_models(transport, base_url, api_key=api_key, seconds=SECONDS)
+    except ModelError:
+        return None
+    return next((info.context for info in listed_now if info.id == model and info.context), None)
 
 
 async def _llamacpp(transport: Transport, root: str, model: str, api_key: str) -> int | None:

@@ -84,6 +84,18 @@ CONTEXT_SIZES = tuple(
     )
 )
 """Where a server names its limit; the surest words first."""
+PROMPT_SIZES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"\((\d+) in the messages",
+        r"resulted in (\d+) tokens",
+        r"has (\d+) input tokens",
+        r"keep the first (\d+) tokens",
+        r"n_keep: ?(\d+)",
+        r"request \((\d+) tokens\)",
+    )
+)
+"""Where it says how long the refused request was."""
 LOADING = re.compile(
     r"\bloading (?:the )?model|model is (?:currently |still )?(?:being loaded|loading)|starting up",
     re.IGNORECASE,
@@ -113,7 +125,8 @@ TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTAL
 
 
 class ModelError(AssistantError):
-    """A model call failed. ``context_window`` is the limit that the server named, if it did."""
+    """A model call failed. Where the server said them: ``context_window`` is its limit, and
+    ``prompt_tokens`` the length of the request that it refused as too long."""
 
     code = "model_other"
     status = 502
@@ -124,6 +137,7 @@ class ModelError(AssistantError):
         detail: str = "",
         *,
         context_window: int | None = None,
+        prompt_tokens: int | None = None,
         parameter: str | None = None,
         said: str = "",
     ) -> None:
@@ -131,6 +145,7 @@ class ModelError(AssistantError):
         self.kind: ErrorKind = kind
         self.retryable = kind in RETRYABLE
         self.context_window = context_window
+        self.prompt_tokens = prompt_tokens
         self.parameter = parameter
         self.said = said
 
@@ -161,10 +176,12 @@ def classify(status: int, body: str, *, secrets: tuple[str, ...] = ()) -> ModelE
     kind = _kind(status, said)
     parameter = _parameter(said) if kind == "bad_parameter" else None
     shown = redact(said.text, secrets)
+    too_long = kind == "context_overflow"
     return ModelError(
         kind,
         _detail(kind, status, shown, parameter),
-        context_window=_context_size(said) if kind == "context_overflow" else None,
+        context_window=_named(said, "n_ctx", CONTEXT_SIZES) if too_long else None,
+        prompt_tokens=_named(said, "n_prompt_tokens", PROMPT_SIZES) if too_long else None,
         parameter=parameter,
         said=shown,
     )
@@ -230,11 +247,12 @@ def _parameter(said: Said) -> str | None:
     return None
 
 
-def _context_size(said: Said) -> int | None:
-    named = said.fields.get("n_ctx")
-    if isinstance(named, int):
+def _named(said: Said, name: str, patterns: tuple[re.Pattern[str], ...]) -> int | None:
+    """A number of tokens, from its own field or out of the text."""
+    named = said.fields.get(name)
+    if isinstance(named, int) and named > 0:
         return named
-    matches = (pattern.search(said.text) for pattern in CONTEXT_SIZES)
+    matches = (pattern.search(said.text) for pattern in patterns)
     return next((int(match.group(1)) for match in matches if match), None)
 
 

@@ -33,6 +33,14 @@ def text_tokens(text: str) -> int:
     return round(ascii_count / ASCII_PER_TOKEN + two_byte / TWO_BYTE_PER_TOKEN + over) or 1
 
 
+def head(text: str, budget: int) -> str:
+    """The beginning of the text, at most ``budget`` tokens long."""
+    size = min(len(text), max(budget, 0) * round(ASCII_PER_TOKEN))
+    while size > 0 and (tokens := text_tokens(text[:size])) > budget:
+        size = min(size - 1, size * budget // tokens)
+    return text[:size]
+
+
 def message_tokens(message: Mapping[str, Any]) -> int:
     """Tokens of one message in OpenAI's form."""
     count = MESSAGE_TOKENS

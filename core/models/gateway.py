@@ -22,6 +22,7 @@ from core.models.pieces import Piece
 from core.models.probe import ProbeReport, not_found, probe
 from core.models.servers import Servers, Target
 from core.models.transport import Transport, open_transport
+from core.models.windows import Windows
 from core.settings import ModelSettings, Settings
 from core.store import Store
 
@@ -58,6 +59,7 @@ class Gateway:
         self._ports = ports
         self._timing = timing or Timing()
         self._servers = Servers(store.redis, transport, self.discover)
+        self._windows = Windows(self._servers, transport)
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -96,6 +98,7 @@ class Gateway:
                 response_format,
             ),
             servers=self._servers,
+            windows=self._windows,
             transport=self._transport,
             timing=self._timing,
             fallback=self._fallback,
@@ -135,7 +138,17 @@ class Gateway:
 
     async def context_window(self, settings: Settings) -> int:
         """Tokens that the model can take."""
-        return await self._servers.context_window(settings.model)
+        return await self._windows.of(settings.model)
+
+    async def context_refused(self, settings: Settings, took: int) -> None:
+        """A request was refused as too long without a word about the limit; then one for a context
+        of ``took`` tokens was answered. Remembered for a day, also by other processes."""
+        await self._windows.refused(settings.model, took)
+
+    async def aclose(self) -> None:
+        """Let go of what runs beside the calls; their accounting is written first."""
+        await self.settle()
+        await self._windows.aclose()
 
     async def settle(self) -> None:
         """Wait until all accounting is written."""
@@ -175,4 +188,4 @@ async def open_gateway(
         try:
             yield gateway
         finally:
-            await gateway.settle()
+            await gateway.aclose()

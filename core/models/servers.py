@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from core.models.capabilities import DEFAULT, Capabilities, learned, load, save
+from core.models.capabilities import DEFAULT, Capabilities, load, save
 from core.models.catalog import ModelInfo, ServerKind, choose, list_models, normal_base
-from core.models.context import served_context
 from core.models.discovery import Server
 from core.models.errors import ModelError
 from core.models.transport import Transport
@@ -24,7 +23,6 @@ FOUND_SECONDS = 60
 KNOWN_SECONDS = 30
 """How long capabilities stay in memory; another process may have probed meanwhile."""
 TOLD_SECONDS = 600
-DEFAULT_CONTEXT = 8192
 
 NOTHING_FOUND = (
     "No model server was found on this machine. Start LM Studio, Ollama, llama.cpp or vLLM, or set "
@@ -64,7 +62,6 @@ class Servers:
         self._finding = asyncio.Lock()
         self._found: dict[tuple[str, str], tuple[float, Target]] = {}
         self._known: dict[tuple[str, str], tuple[float, Capabilities]] = {}
-        self._asked: dict[tuple[str, str], float] = {}
         self._told: dict[tuple[str, str, str], float] = {}
 
     async def resolve(self, model: ModelSettings) -> Target:
@@ -132,6 +129,16 @@ class Servers:
         except RedisError as error:
             log.warning("capabilities of %s could not be kept: %s", target.model, error)
 
+    async def change(self, target: Target, update: Callable[[Capabilities], Capabilities]) -> None:
+        """Remember a part. The rest is taken as it is in Redis now: another process may have tested
+        the connection meanwhile."""
+        key = (target.base_url, target.model)
+        if key in self._known:
+            self._known[key] = (0.0, self._known[key][1])
+        known = await self.known(target)
+        if (changed := update(known)) != known:
+            await self.learn(target, changed)
+
     def first_in_a_while(self, target: Target, what: str) -> bool:
         """Whether the user has not been told this of the target in the last ten minutes."""
         key = (target.base_url, target.model, what)
@@ -140,34 +147,6 @@ class Servers:
             return False
         self._told[key] = time.monotonic()
         return True
-
-    async def context_window(self, model: ModelSettings) -> int:
-        """Tokens that the model can take: as set, as known, as the server says, else 8192. Never
-        raises for a server that is away: the call itself will say so better."""
-        if model.context_window:
-            return model.context_window
-        try:
-            target = await self.resolve(model)
-        except ModelError:
-            return DEFAULT_CONTEXT
-        known = await self.known(target)
-        if known.context_window:
-            return known.context_window
-        key = (target.base_url, target.model)
-        asked = self._asked.get(key)
-        if asked is None or asked < time.monotonic():
-            self._asked[key] = time.monotonic() + FOUND_SECONDS
-            size = await served_context(
-                self._transport,
-                target.base_url,
-                target.model,
-                kind=target.kind,
-                api_key=target.api_key,
-            )
-            if size:
-                await self.learn(target, learned(known, context_window=size))
-                return size
-        return DEFAULT_CONTEXT
 
 
 def _default_id(models: tuple[ModelInfo, ...]) -> str:
