@@ -62,6 +62,12 @@ def calls(thread_id: str) -> str:
     return thread(thread_id, "calls")
 
 
+def kept(thread_id: str) -> str:
+    """Hash of tool results too long for the model, by name; at most 16 and 2 MiB, oldest go first.
+    Owner: core.kept · thread."""
+    return thread(thread_id, "kept")
+
+
 def cancel_flag(thread_id: str, run_id: str) -> str:
     """String, set when a run was asked to stop. Owner: core.bus · 1 hour."""
     return thread(thread_id, f"cx:{run_id}")
@@ -90,6 +96,7 @@ def of_thread(thread_id: str) -> tuple[str, ...]:
         transcript(thread_id),
         usage_thread(thread_id),
         calls(thread_id),
+        kept(thread_id),
     )
 
 

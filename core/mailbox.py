@@ -105,6 +105,7 @@ class Mailbox:
             keys.inbox(thread_id),
             keys.journal(thread_id),
             keys.meta(thread_id),
+            keys.kept(thread_id),
         )
         ours, stop = await self._store.script(
             "renew", names, (self.owner, turn.epoch, settings.lease_ms, turn.ttl)
@@ -157,6 +158,7 @@ class Mailbox:
             keys.transcript(thread_id),
             keys.calls(thread_id),
             keys.doorbell(),
+            keys.kept(thread_id),
         )
         return _outcome(thread_id, await self._store.script("done", names, args))
 

@@ -24,6 +24,7 @@ KEYS = {
     rf"{THREAD}:ctl": "until the user deletes the conversation",
     rf"{THREAD}:ev": "capped, until the user deletes the conversation",
     rf"{THREAD}:log": "the transcript, until the user deletes the conversation",
+    rf"{THREAD}:kept": "bounded, until the user deletes the conversation",
     rf"{THREAD}:usage": "until the user deletes the conversation",
     rf"{THREAD}:cx:.+": EXPIRES,
     rf"{THREAD}:cp:[nicbw]:.*": "pruned, until the user deletes the conversation",
@@ -65,6 +66,7 @@ async def test_every_key_has_an_owner_and_a_life_time() -> None:
         await redis.aclose()
         assert client is not None
     assert ephemeral, "the OpenAI client made a conversation that expires"
+    assert [name for name in found if name.endswith("}:kept")], "a long result was kept"
     wrong: list[str] = []
     for name, ttl in sorted(found.items()):
         reason = next((why for shape, why in KEYS.items() if re.fullmatch(shape, name)), None)
@@ -89,6 +91,11 @@ async def live_a_little(stack: Stack) -> None:
                 pass
         answer = await client.post(f"{path}/retry")
         await client.post(f"/api/runs/{answer.json()['run_id']}/cancel")
+        async for _ in events(client, f"{path}/events"):
+            pass
+        long = {f"fact_{number}": "x" * 900 for number in range(40)}
+        assert (await client.put("/api/profile", json=long)).status_code == 200
+        await client.post(f"{path}/messages", json={"text": "tool:get_profile {}"})
         async for _ in events(client, f"{path}/events"):
             pass
         await client.put("/api/settings/orchestrator", json={"max_iterations": 4})

@@ -2,7 +2,7 @@
 -- another worker if there is one.
 -- Safe to repeat: `last` names the entry that was ended, so a second call writes nothing, and the token
 -- gives the same next turn again.
--- KEYS: lease, control, inbox, journal, meta, pending, transcript, calls, doorbell
+-- KEYS: lease, control, inbox, journal, meta, pending, transcript, calls, doorbell, kept
 -- ARGV: owner, lease ms, journal length, thread, cancel key prefix, channel prefix, token,
 --       epoch, inbox entry, run, user, ttl, take next (1/0), seconds that events are kept, number of records,
 --       records …, type, payload …
@@ -19,7 +19,7 @@ if redis.call('HGET', KEYS[2], 'last') ~= entry then
   redis.call('XTRIM', KEYS[4], 'MINID', '~', string.format('%.0f', (redis.call('TIME')[1] - ARGV[14]) * 1000))
   announce(ARGV[6] .. ARGV[11], ARGV[4], parts)
   redis.call('DEL', KEYS[8], ARGV[5] .. ARGV[10])
-  expire(ARGV[12], {KEYS[2], KEYS[4], KEYS[5], KEYS[7]})
+  expire(ARGV[12], {KEYS[2], KEYS[4], KEYS[5], KEYS[7], KEYS[10]})
 end
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return {'busy', redis.call('PTTL', KEYS[1])} end
