@@ -23,6 +23,7 @@ from core.events import (
 )
 from core.ledger import CURRENT_TURN
 from core.models.errors import ModelError
+from core.models.estimate import messages_tokens
 from core.models.pieces import (
     Answer,
     NoticePiece,
@@ -31,60 +32,71 @@ from core.models.pieces import (
     ReclassifyPiece,
     TextPiece,
 )
-from core.settings import Settings
 from nodes.context import model_messages
+from nodes.offers import may_call_tools, offered
+from nodes.room import Room
 from nodes.shown import BETWEEN, about, answer_id, show
 from nodes.state import Context, State, TurnState, answer_text, current_answer, of_this_turn
+from tools.base import NO_TOOLS, Offer
 
 Emit = Callable[[Event], None]
 
-SHRINK = (0.7, 0.5, 0.3)
-"""Shares of the assumed context that are tried after the server refused a request as too long."""
+TOOLS_SHARE = 3
+"""Tools are offered where their schemas take at most a third of the context."""
 
-
-def may_call_tools(turn: TurnState, settings: Settings) -> bool:
-    """Off: tools once, then an answer. Autonomous: a round of tools per iteration allowed."""
-    return turn["rounds"] < (settings.orchestrator.max_iterations if turn["autonomous"] else 1)
+MORE_PLACE = (
+    "Thinking filled the model's context; it is asked again with less of the conversation. "
+    "A larger context helps."
+)
 
 
 async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Ask the model; its text and thinking go out as they come. Raises ModelError."""
     before = answer_text(state["messages"])
     sink = _Sink(runtime.stream_writer, state, before)
-    limit = await runtime.context.services.gateway.context_window(
-        runtime.context.services.settings.current
-    )
-    shares = iter(SHRINK)
+    services = runtime.context.services
+    gateway, settings = services.gateway, services.settings.current
+    known = state.get("density", 1.0)
+    room = Room(await gateway.context_window(settings), known)
+    offer = offered(state, runtime.context)
     while True:
         answer = Answer()
         try:
-            await _ask(state, runtime, limit, answer, sink)
+            await _ask(state, runtime, room, offer, answer, sink)
         except ModelError as error:
             # The estimate was wrong, or the server's context is smaller than it says.
-            smaller = next(shares, None)
-            if error.kind != "context_overflow" or answer.text or smaller is None:
+            if answer.text or not room.shrink(error):
                 raise
-            limit = min(error.context_window or limit, int(limit * smaller))
         else:
-            allowed = may_call_tools(state["turn"], runtime.context.services.settings.current)
-            return _update(state, state["turn"], answer, before, sink, allowed=allowed)
+            if not room.make_place(answer, settings.model.max_tokens):
+                break
+            sink.emit(Notice("info", MORE_PLACE))
+    await room.learn(gateway, settings, answer.usage)
+    if not may_call_tools(state["turn"], settings):
+        answer = _only(answer, offer)
+    update = _update(state, state["turn"], answer, before, sink)
+    return update if room.density == known else {**update, "density": room.density}
 
 
 async def _ask(
-    state: State, runtime: Runtime[Context], limit: int, answer: Answer, sink: _Sink
+    state: State, runtime: Runtime[Context], room: Room, offer: Offer, answer: Answer, sink: _Sink
 ) -> None:
     """One request; what comes is added to the answer and shown."""
     services, turn = runtime.context.services, state["turn"]
     settings = services.settings.current
-    toolbox = runtime.context.toolbox
-    messages = await model_messages(state, services, settings, tools=toolbox.tokens, limit=limit)
+    if offer.tokens > room.size // TOOLS_SHARE:
+        offer = NO_TOOLS
+    max_tokens = settings.model.max_tokens
+    left = room.size - room.reply(max_tokens) - offer.tokens
+    messages = await model_messages(state, services, settings, room=left)
+    room.estimate = messages_tokens(messages) + offer.tokens
     stream = services.gateway.stream(
         messages,
-        toolbox.schemas or None,
+        offer.schemas or None,
         settings=settings,
         user_id=turn["user_id"],
         thread_id=turn["run_id"].rpartition(".")[0],
-        tool_choice=None if may_call_tools(turn, settings) else "none",
+        max_tokens=room.most(max_tokens),
     )
     async with aclosing(stream):
         async for pieces in stream:
@@ -129,11 +141,9 @@ class _Sink:
 
 
 def _update(
-    state: State, turn: TurnState, answer: Answer, before: str, sink: _Sink, *, allowed: bool
+    state: State, turn: TurnState, answer: Answer, before: str, sink: _Sink
 ) -> dict[str, Any]:
     answer = _renamed(answer, state["messages"])
-    if not allowed and (answer.calls or answer.invalid):
-        answer = _without_calls(answer)
     calls: list[dict[str, Any]] = [
         *({"name": c.name, "args": c.arguments, "id": c.id} for c in answer.calls),
         *({"name": c.name, "args": {}, "id": c.id} for c in answer.invalid),
@@ -173,16 +183,18 @@ def _renamed(answer: Answer, messages: list[AnyMessage]) -> Answer:
     return answer
 
 
-def _without_calls(answer: Answer) -> Answer:
-    """Some models call tools that they were not offered, again and again. Raises ModelError when
-    there is nothing else in the answer."""
-    if not answer.text.strip():
+def _only(answer: Answer, offer: Offer) -> Answer:
+    """The answer without calls of tools that were not offered: some models make them again and
+    again. Raises ModelError when there is nothing else in the answer."""
+    wanted = bool(answer.calls or answer.invalid)
+    answer.calls = tuple(call for call in answer.calls if call.name in offer.names)
+    answer.invalid = tuple(call for call in answer.invalid if call.name in offer.names)
+    if wanted and not answer.calls and not answer.invalid and not answer.text.strip():
         raise ModelError(
             "other",
             "The model went on calling tools instead of answering. Try again, allow more rounds "
             "(autonomous mode), or choose another model.",
         )
-    answer.calls, answer.invalid = (), ()
     return answer
 
 

@@ -13,7 +13,9 @@ from langgraph.runtime import Runtime
 
 from core.errors import AssistantError
 from core.events import Notice
+from core.models.estimate import text_tokens
 from nodes.ask import ask
+from nodes.fitting import SMALLEST, middle_out
 from nodes.state import INTERNAL, Context, State, TurnState
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ log = logging.getLogger(__name__)
 MAX_MESSAGES = 30
 MAX_CHARACTERS = 4000
 MAX_TOKENS = 400
+FRAME_TOKENS = 16
 OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
@@ -63,10 +66,14 @@ async def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
 
 async def _grade(state: State, runtime: Runtime[Context]) -> Grade | None:
-    text = transcript(state["messages"][-MAX_MESSAGES:])
+    messages = state["messages"][-MAX_MESSAGES:]
     try:
         answer = await ask(
-            runtime, state["turn"], prompt_name="grader", text=text, max_tokens=MAX_TOKENS
+            runtime,
+            state["turn"],
+            prompt_name="grader",
+            text=lambda tokens: transcript(messages, tokens),
+            max_tokens=MAX_TOKENS,
         )
     except AssistantError as error:
         log.warning("run %s: the grader failed: %s", state["turn"]["run_id"], error)
@@ -89,15 +96,32 @@ def parse(text: str) -> Grade | None:
     return Grade(score, str(data.get("missing") or "")[:500])
 
 
-def transcript(messages: list[AnyMessage]) -> str:
-    """Messages as data. Tags of ours inside them are defused."""
+def transcript(messages: list[AnyMessage], tokens: int) -> str:
+    """Messages as data, at most about so many tokens. Tags of ours inside them are defused."""
     lines = [f"[{_role(m)}] {m.text[:MAX_CHARACTERS]}" for m in messages]
     body = (
-        "\n\n".join(lines)
+        "\n\n".join(shared(lines, tokens - FRAME_TOKENS))
         .replace("<transcript>", "‹transcript›")
         .replace("</transcript>", "‹/transcript›")
     )
     return f"<transcript>\n{body}\n</transcript>"
+
+
+def shared(lines: list[str], tokens: int) -> list[str]:
+    """The lines within so many tokens: long ones lose their middle, short ones stay whole."""
+    sizes = sorted(text_tokens(line) + 1 for line in lines)
+    left = max(tokens, 0)
+    if sum(sizes) <= left:
+        return lines
+    share = 0
+    for number, size in enumerate(sizes):
+        share = left // (len(sizes) - number)
+        if size > share:
+            break
+        left -= size
+    if share < SMALLEST:
+        return [middle_out("\n\n".join(lines), max(tokens, SMALLEST))]
+    return [middle_out(line, share) for line in lines]
 
 
 def _role(message: AnyMessage) -> str:

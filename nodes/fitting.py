@@ -7,17 +7,27 @@ the conversation keeps it whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
+import orjson
+
+from core.kept import POINTER
 from core.models.estimate import message_tokens, messages_tokens, text_tokens
 
 Message = dict[str, Any]
 
 RESULT_SHARE = 3
-"""A tool result may take a third of what there is."""
+"""A tool result may take a third of what there is …"""
+OLD_SHARE = 3
+"""… and so may any message of the past: a long one does not hide all that was before it."""
+PART_SHARE = 8
+"""The oldest message is shown in part where an eighth is left for it."""
 
 SMALLEST = 64
 """Tokens that a shortened message keeps at least."""
+
+NOTE = "\n[… {gone} characters left out to fit the model's context …]\n"
+NOTE_TOKENS = 18
 
 
 def fitting(messages: Sequence[Message], budget: int) -> list[Message]:
@@ -35,10 +45,13 @@ def fitting(messages: Sequence[Message], budget: int) -> list[Message]:
     for number in range(last - 1, -1, -1):
         if number == asked:
             continue
-        unit = [_result_cut(message, budget // RESULT_SHARE) for message in units[number]]
-        left -= messages_tokens(unit)
-        if left < 0:
+        unit = [cut(message, budget // OLD_SHARE) for message in units[number]]
+        if messages_tokens(unit) > left:
+            unit = _unit_cut(units[number], left)
+            if left >= budget // PART_SHARE and messages_tokens(unit) <= left:
+                kept[number] = unit
             break
+        left -= messages_tokens(unit)
         kept[number] = unit
     fit = [message for number in sorted(kept) for message in kept[number]]
     while len(fit) > 1 and fit[0]["role"] == "tool":
@@ -58,7 +71,8 @@ def _units(messages: Sequence[Message]) -> list[list[Message]]:
 
 
 def _unit_cut(unit: list[Message], budget: int) -> list[Message]:
-    """The first message, and of its results as much as fits, each with an equal share."""
+    """The first message, and of its results as much as fits, each with an equal share. A call whose
+    result does not fit goes with it."""
     results = unit[1:]
     first = cut(unit[0], budget // 2 if results else budget)
     left = budget - message_tokens(first)
@@ -66,31 +80,76 @@ def _unit_cut(unit: list[Message], budget: int) -> list[Message]:
     for number, result in enumerate(reversed(results)):
         short = cut(result, min(left // (len(results) - number), budget // RESULT_SHARE))
         left -= message_tokens(short)
-        if left < 0:
+        if left < 0 and kept:
             break
         kept.append(short)
-    return [first, *reversed(kept)]
+    gone = {result.get("tool_call_id") for result in results[: len(results) - len(kept)]}
+    return [_without_calls(first, gone) if gone else first, *reversed(kept)]
 
 
-def _result_cut(message: Message, budget: int) -> Message:
-    return cut(message, budget) if message["role"] == "tool" else message
+def _without_calls(message: Message, gone: set[Any]) -> Message:
+    calls = [call for call in message.get("tool_calls") or () if call.get("id") not in gone]
+    rest = {key: value for key, value in message.items() if key != "tool_calls"}
+    return {**rest, "tool_calls": calls} if calls else rest
 
 
 def cut(message: Message, budget: int) -> Message:
-    """The message with at most ``budget`` tokens of text: beginning and end, and a note between."""
-    content = message.get("content")
-    if not isinstance(content, str) or message_tokens(message) <= budget:
+    """The message with at most ``budget`` tokens, or the least that is left of it: beginning and
+    end of its text with a note between, and its calls without their long arguments."""
+    if message_tokens(message) <= budget:
         return message
-    room = max(budget - (message_tokens(message) - text_tokens(content)), SMALLEST)
-    return {**message, "content": middle_out(content, room)}
+    if message.get("tool_calls"):
+        message = {**message, "tool_calls": _calls_cut(message["tool_calls"], budget // 2)}
+    content = message.get("content")
+    if not isinstance(content, str):
+        return message
+    pointer = POINTER.search(content) if message["role"] == "tool" else None
+    end = pointer.group() if pointer else ""
+    body = content[: len(content) - len(end)]
+    room = max(budget - (message_tokens(message) - text_tokens(body)), SMALLEST)
+    return {**message, "content": middle_out(body, room) + end}
+
+
+def _calls_cut(calls: Sequence[Message], budget: int) -> list[Message]:
+    """Calls whose arguments share the budget; what is left of them can still be parsed."""
+    share = max(budget // max(len(calls), 1), SMALLEST)
+    short: list[Message] = []
+    for call in calls:
+        function: Message = call["function"]
+        if text_tokens(str(function["arguments"])) > share:
+            arguments = _arguments_cut(str(function["arguments"]), share)
+            call = {**call, "function": {**function, "arguments": arguments}}
+        short.append(call)
+    return short
+
+
+def _arguments_cut(arguments: str, budget: int) -> str:
+    """Arguments whose long texts lost their middle; none at all where that is not enough."""
+    try:
+        parsed = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return "{}"
+    given = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
+    room = budget // max(len(given), 1)
+    texts = {
+        key: middle_out(value, room) if isinstance(value, str) else value
+        for key, value in given.items()
+    }
+    short = orjson.dumps(texts).decode()
+    return short if text_tokens(short) <= 2 * budget else "{}"
 
 
 def middle_out(text: str, budget: int) -> str:
-    """The text without its middle, at most about ``budget`` tokens long."""
-    keep = len(text)
-    while keep > 0 and text_tokens(text[: keep // 2] + text[len(text) - keep // 2 :]) > budget:
-        keep = keep * 3 // 4
+    """The text without its middle, with a note in its place: at most ``budget`` tokens, or the note
+    alone."""
+    if text_tokens(text) <= budget:
+        return text
+    room, keep = max(budget - NOTE_TOKENS, 0), len(text)
+    while keep > 0 and (tokens := _ends_tokens(text, keep // 2)) > room:
+        keep = min(keep - 1, keep * room // tokens)
     half = keep // 2
-    gone = len(text) - 2 * half
-    note = f"[… {gone} characters left out to fit the model's context …]"
-    return f"{text[:half]}\n{note}\n{text[len(text) - half :]}"
+    return text[:half] + NOTE.format(gone=len(text) - 2 * half) + text[len(text) - half :]
+
+
+def _ends_tokens(text: str, half: int) -> int:
+    return text_tokens(text[:half] + text[len(text) - half :])

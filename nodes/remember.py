@@ -12,6 +12,7 @@ from langchain_core.messages import AnyMessage, RemoveMessage
 from langgraph.runtime import Runtime
 
 from core.errors import AssistantError
+from core.models.estimate import text_tokens
 from nodes.ask import ask
 from nodes.evaluate import transcript
 from nodes.state import Context, State
@@ -44,7 +45,11 @@ async def remember(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
 async def _summarise(state: State, old: list[AnyMessage], runtime: Runtime[Context]) -> str | None:
     known = state.get("summary") or "(none yet)"
-    text = f"Summary so far:\n{known}\n\nNew messages:\n{transcript(old)}"
+
+    def text(tokens: int) -> str:
+        before = f"Summary so far:\n{known}\n\nNew messages:\n"
+        return before + transcript(old, tokens - text_tokens(before))
+
     try:
         answer = await ask(
             runtime, state["turn"], prompt_name="summary", text=text, max_tokens=MAX_TOKENS

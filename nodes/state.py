@@ -27,6 +27,9 @@ INTERNAL = "internal"
 OUTCOME = "outcome"
 """Key in additional_kwargs of tool results that neither succeeded nor failed: refused, unknown."""
 
+KEPT = "kept"
+"""Key in additional_kwargs of tool results whose whole text is kept (core/kept.py)."""
+
 
 class TurnState(TypedDict):
     """The turn under way; ``rounds`` counts tool rounds, ``iteration`` graded answers, and the
@@ -45,7 +48,8 @@ class TurnState(TypedDict):
 
 
 class State(TypedDict):
-    """What is checkpointed of a conversation."""
+    """What is checkpointed of a conversation. ``density``: the model server's tokens per token that
+    was estimated for it."""
 
     messages: Annotated[
         list[AnyMessage], DeltaChannel(messages_reducer, snapshot_frequency=SNAPSHOT_FREQUENCY)
@@ -53,6 +57,7 @@ class State(TypedDict):
     summary: NotRequired[str]
     turn: TurnState
     passed: NotRequired[bool]
+    density: NotRequired[float]
 
 
 class ToolTask(TypedDict):

@@ -10,16 +10,22 @@ from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
-from core.errors import AssistantError, StoreError, StoreUnavailable
+from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
 from core.events import ToolFinished, ToolStarted, ToolStatus, scrub
+from core.kept import KeptResults, is_kept, pointer, result_id
 from core.ledger import CURRENT_TURN, Ledger
-from nodes.state import OUTCOME, Context, ToolTask
+from core.models.estimate import head, text_tokens
+from nodes.state import KEPT, OUTCOME, Context, ToolTask
 from tools.base import Caller, Skill
+from tools.shares import KEPT_SHARE, SHOWN_SHARE
 
 log = logging.getLogger(__name__)
 
 MAX_RESULT = 20_000
-"""Characters of a result that the model sees: about 5,000 tokens."""
+"""Characters of a result that the model sees, however large its context: about 5,000 tokens."""
+
+SHORT = 1000
+"""Characters of a result that fits everywhere: nobody looks at the context for it."""
 
 MAX_SUMMARY = 400
 
@@ -38,23 +44,28 @@ async def tool_agent(state: ToolTask, runtime: Runtime[Context]) -> dict[str, An
     caller = Caller(turn["user_id"], turn["run_id"].rpartition(".")[0], turn["run_id"])
     status, text = await once(runtime.context, call, caller)
     emit(ToolFinished(call["id"], status, shortened(text, MAX_SUMMARY)))
+    more: dict[str, Any] = {} if status in ("ok", "error") else {OUTCOME: status}
+    if is_kept(text, result_id(caller.run_id, call["id"])):
+        more[KEPT] = True
     message = ToolMessage(
-        shortened(text, MAX_RESULT),
+        text,
         tool_call_id=call["id"],
         name=call["name"],
         status="success" if status == "ok" else "error",
         id=f"{call['id']}-r",
-        additional_kwargs={} if status in ("ok", "error") else {OUTCOME: status},
+        additional_kwargs=more,
     )
     return {"messages": [message]}
 
 
 async def once(context: Context, call: dict[str, Any], caller: Caller) -> tuple[ToolStatus, str]:
-    """Run a call that changes something at most once, over crashes and resumed turns."""
+    """Outcome and shown result of a call. One that changes something is run at most once, over
+    crashes and resumed turns."""
     skill = context.toolbox.skills[call["name"]]
     seconds = context.services.settings.current.orchestrator.tool_timeout
     if skill.effect == "read":
-        return await run_call(skill, call["args"], caller, seconds)
+        status, text = await run_call(skill, call["args"], caller, seconds)
+        return status, await presented(context, skill, caller, call["id"], text)
     ledger, turn = Ledger(context.services.store), CURRENT_TURN.get()
     known = await ledger.begin(turn, call["id"])
     if known is not None and known.status is not None:
@@ -62,11 +73,30 @@ async def once(context: Context, call: dict[str, Any], caller: Caller) -> tuple[
     if known is not None and not skill.repeatable:
         return "unknown", UNKNOWN
     status, text = await run_call(skill, call["args"], caller, seconds)
+    text = await presented(context, skill, caller, call["id"], text)
     try:
-        await ledger.finish(turn, call["id"], status, shortened(text, MAX_RESULT))
+        await ledger.finish(turn, call["id"], status, text)
     except StoreError as error:
         log.warning("run %s: result of %s not noted: %s", caller.run_id, call["name"], error)
     return status, text
+
+
+async def presented(context: Context, skill: Skill, caller: Caller, call_id: str, text: str) -> str:
+    """The result as the model sees it: whole, or its beginning and how to read on."""
+    if len(text) <= SHORT or skill.reads_kept:
+        return shortened(text, 2 * MAX_RESULT)
+    services = context.services
+    window = await services.gateway.context_window(services.settings.current)
+    shown = head(text[:MAX_RESULT], window // SHOWN_SHARE)
+    if len(shown) == len(text) and text_tokens(text) <= window // KEPT_SHARE:
+        return text
+    name = result_id(caller.run_id, call_id)
+    try:
+        kept = await KeptResults(services.store).keep(CURRENT_TURN.get(), name, text)
+    except (StoreError, Fenced) as error:
+        log.warning("run %s: result of %s not kept: %s", caller.run_id, skill.tool.name, error)
+        return shortened(text, len(shown))
+    return shown + pointer(name, shown=len(shown), kept=kept, total=len(text))
 
 
 async def run_call(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.services import Services
-from tools import clock, user_profile
+from tools import clock, kept_results, user_profile
 from tools.base import Toolbox, Toolset
 
 TOOLSETS: tuple[Toolset, ...] = (
     clock.toolset,
+    kept_results.toolset,
     user_profile.toolset,
 )
 

@@ -12,6 +12,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 
 from core import keys
+from core.kept import KeptResults, result_id
 from core.mailbox import Turn
 from core.store import Store, open_store
 from graph.checkpoint import RedisSaver
@@ -128,6 +129,34 @@ async def test_cut_off_at_any_request_the_resumed_turn_ends_with_the_same_text(
             at += 1
         assert shown(cut.told) == "Working.\n\nResults: 8, posted A."
         assert at > 6, "a turn with tools talks to Redis more often than that"
+
+
+async def test_cut_off_at_any_request_a_long_result_has_the_same_name(
+    store: Store, redis_url: str, tmp_path: Path
+) -> None:
+    async def post(letter: str) -> str:
+        """Post a letter.
+
+        Args:
+            letter: Its text.
+        """
+        return f"posted {letter} " * 9000
+
+    skills = [*counting([])[:1], skill(post, effect="write", repeatable=False)]
+    async with (
+        fault_proxy(redis_url) as proxy,
+        studio(store, tmp_path, by_content, skills=skills) as it,
+    ):
+        at = 1
+        while (cut := await cut_and_resumed(it, proxy, at, after=bool(at % 2))).happened:
+            assert cut.told[-1] == Told("turn_finished", {"status": "completed"}), at
+            name = result_id((await it.desk.entries(cut.thread))[-1].run_id, "call_1")
+            if not unknown(cut.told):
+                assert f'read_result(result_id="{name}"' in shown(cut.told), at
+                text = await KeptResults(store).read(cut.thread, name)
+                assert text == "posted A " * 9000
+            at += 1
+        assert at > 6
 
 
 def unknown(told: Sequence[Told]) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.kept import pointer, result_id
 from core.models.estimate import message_tokens, messages_tokens
 from nodes.fitting import cut, fitting, middle_out
 
@@ -91,3 +93,74 @@ def test_a_giant_message_keeps_beginning_and_end() -> None:
 
 def test_the_remark_says_how_much_is_missing() -> None:
     assert "characters left out" in middle_out("a" * 100_000, 100)
+
+
+def call(number: int, arguments: str) -> dict[str, Any]:
+    """A call of a tool."""
+    function = {"name": "write", "arguments": arguments}
+    return {"id": f"c{number}", "type": "function", "function": function}
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.text(max_size=9), SHORT | LONG | st.integers(), max_size=4),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(600, 4000),
+)
+def test_long_arguments_are_shortened_and_can_still_be_parsed(
+    given_arguments: list[dict[str, Any]], budget: int
+) -> None:
+    """They cannot be left out: a call that was just made was refused, again and again."""
+    calls = [call(n, json.dumps(arguments)) for n, arguments in enumerate(given_arguments)]
+    history: list[dict[str, Any]] = [
+        {"role": "user", "content": "Write it down."},
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        *({"role": "tool", "content": "word " * 900, "tool_call_id": c["id"]} for c in calls),
+    ]
+    kept = fitting(history, budget)
+    assert kept[0] == history[0]
+    made = kept[1].get("tool_calls", [])
+    assert [message["tool_call_id"] for message in kept[2:]] == [c["id"] for c in made]
+    assert made, "the newest call is gone"
+    assert made[-1]["id"] == calls[-1]["id"]
+    for one in made:
+        assert isinstance(json.loads(one["function"]["arguments"]), dict)
+    # What a call and its result need at least may be more than there is.
+    assert messages_tokens(kept) <= max(budget, 250 * len(calls))
+
+
+def test_a_short_call_keeps_its_arguments() -> None:
+    texts = json.dumps({"place": "x", "text": "word " * 9000})
+    message = {"role": "assistant", "content": "", "tool_calls": [call(0, "{}"), call(1, texts)]}
+    short = cut(message, 500)
+    assert short["tool_calls"][0] == call(0, "{}")
+    arguments = json.loads(short["tool_calls"][1]["function"]["arguments"])
+    assert arguments["place"] == "x"
+    assert arguments["text"].startswith("word word")
+    assert "left out" in arguments["text"]
+    assert message_tokens(short) <= 500
+
+
+def test_the_way_to_read_on_stays_under_a_result() -> None:
+    end = pointer(result_id("r", "c"), shown=8000, kept=90_000, total=90_000)
+    for body in ("word " * 1600, "港" * 8000):
+        short = cut({"role": "tool", "content": body + end, "tool_call_id": "c"}, 100)
+        assert short["content"].endswith(end)
+        assert "left out" in short["content"]
+
+
+def test_a_long_message_of_the_past_hides_nothing_before_it() -> None:
+    """Nothing was left of a document that had been talked about, nor of what was said before it."""
+    history = [
+        {"role": "user", "content": "My name is Ada."},
+        {"role": "assistant", "content": "Hello Ada."},
+        {"role": "user", "content": "BEGIN " + "word " * 20_000},
+        {"role": "assistant", "content": "A fine document."},
+        {"role": "user", "content": "What was in it?"},
+    ]
+    kept = fitting(history, 4000)
+    assert len(kept) == len(history)
+    assert kept[2]["content"].startswith("BEGIN word")
+    assert messages_tokens(kept) <= 4000

@@ -46,7 +46,7 @@ async def test_the_example_of_a_skill_works(tmp_path: Path) -> None:
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     toolbox = Toolbox(module.toolset(cast("Services", None)))
-    [schema] = toolbox.schemas
+    [schema] = toolbox.everything.schemas
     assert list(schema["function"]["parameters"]["properties"]) == ["sides"]
     tool: Any = toolbox.skills["throw_dice"].tool
     thrown = await tool.ainvoke({"sides": 2, "caller": Caller("u", "t", "r")})

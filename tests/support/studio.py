@@ -33,7 +33,7 @@ from nodes.state import Context
 from tests.support.desk import USER, Desk
 from tests.support.gateways import QUICK
 from tests.support.quirks_server import DONE, ModelServer, answer, chunk, refuse, say, serve
-from tools.base import Skill, Toolbox
+from tools.base import Skill, Toolbox, Toolset
 
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Script = Callable[[dict[str, Any]], Reply]
@@ -229,17 +229,29 @@ def shown(told: Sequence[Told]) -> str:
     return text
 
 
+def listed(request: web.Request) -> web.Response:
+    """One model with a context of 32,768."""
+    entry = {"id": "m", "object": "model", "max_model_len": 32_768}
+    return web.json_response({"object": "list", "data": [entry]})
+
+
 @asynccontextmanager
 async def studio(
-    store: Store, home: Path, script: Script, *, skills: Sequence[Skill] = (), **groups: Any
+    store: Store,
+    home: Path,
+    script: Script,
+    *,
+    skills: Sequence[Skill] = (),
+    toolsets: Sequence[Toolset] = (),
+    about: Callable[[web.Request], web.Response] = listed,
+    **groups: Any,
 ) -> AsyncGenerator[Studio]:
-    """A studio; ``groups`` are settings by group."""
+    """A studio; ``groups`` are settings by group, ``about`` answers all that is no chat."""
     current = [script]
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if not request.path.endswith("/chat/completions"):
-            entry = {"id": "m", "object": "model", "max_model_len": 32_768}
-            return web.json_response({"object": "list", "data": [entry]})
+            return about(request)
         return await current[0](json.loads(await request.read()))(request)
 
     async with serve(handle) as model:
@@ -256,7 +268,8 @@ async def studio(
                 profiles=Profiles(store),
                 gateway=gateway,
             )
-            context = Context(services, Toolbox(list(skills)))
+            more = [entry for toolset in toolsets for entry in toolset(services)]
+            context = Context(services, Toolbox([*skills, *more]))
             saver = RedisSaver(store.redis)
             graph = build_graph(context, saver)
             desk = Desk(store, live.current.engine)
