@@ -16,7 +16,9 @@ if redis.call('HGET', KEYS[2], 'last') ~= entry then
   for i = 1, records do redis.call('RPUSH', KEYS[7], ARGV[15 + i]) end
   local parts = {}
   for i = 16 + records, #ARGV, 2 do append(KEYS[4], ARGV[3], ARGV[10], ARGV[i], ARGV[i + 1], parts) end
-  redis.call('XTRIM', KEYS[4], 'MINID', '~', string.format('%.0f', (redis.call('TIME')[1] - ARGV[14]) * 1000))
+  -- Never those of this turn, even if the clock jumped: its message came before them.
+  local oldest = math.min((redis.call('TIME')[1] - ARGV[14]) * 1000, tonumber(string.match(entry, '^%d+')))
+  redis.call('XTRIM', KEYS[4], 'MINID', '~', string.format('%.0f', oldest))
   announce(ARGV[6] .. ARGV[11], ARGV[4], parts)
   redis.call('DEL', KEYS[8], ARGV[5] .. ARGV[10])
   expire(ARGV[12], {KEYS[2], KEYS[4], KEYS[5], KEYS[7], KEYS[10]})
