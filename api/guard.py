@@ -24,12 +24,15 @@ from api.sessions import cookie_token, set_cookie
 from core.errors import AssistantError, Forbidden, Malformed, Unauthorized
 from core.settings import Settings
 from core.store import PATIENCE, Patience
+from dashboard.addresses import sign_in_address
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 OPEN_PAGES = frozenset({"/login", "/setup", "/favicon.ico", "/healthz", "/readyz"})
 OPEN_PREFIXES = ("/static/", "/manifest.")
 OPEN_CALLS = frozenset({"/api/login", "/api/setup"})
+DOOR = "/login"
+"""The open page that looks at who comes: somebody signed in is sent on."""
 
 CHAT_PATHS = (
     "/api/threads",
@@ -142,9 +145,23 @@ class Guard:
         if seen.shared and cors.is_preflight(seen.method, seen.headers):
             return cors.preflight(seen.headers)
         check_fetch_site(seen)
-        user = None if is_open(seen.method, seen.path) else await self._identify(seen, settings)
+        if is_open(seen.method, seen.path):
+            user = await self._known_at_the_door(seen, settings)
+        else:
+            user = await self._identify(seen, settings)
         seen.scope.setdefault("state", {})["user"] = user
         return None
+
+    async def _known_at_the_door(self, seen: Seen, settings: Settings) -> Principal | None:
+        """Who is signed in already, on the sign-in page; it opens for everybody, also when Redis is
+        away."""
+        if seen.path != DOOR:
+            return None
+        try:
+            found = await self._by_cookie(seen, settings)
+        except AssistantError:
+            return None
+        return found.principal if found is not None else None
 
     async def _identify(self, seen: Seen, settings: Settings) -> Principal:
         scheme, _, value = (seen.get(b"authorization") or "").partition(" ")
@@ -273,7 +290,9 @@ def _ambiguous(name: bytes) -> AssistantError:
 def _refusal(seen: Seen, error: AssistantError) -> Response:
     wants_page = seen.method == "GET" and "text/html" in (seen.get(b"accept") or "")
     if isinstance(error, Unauthorized) and wants_page and is_page(seen.path):
-        return RedirectResponse("/login", status_code=303, headers={"cache-control": "no-store"})
+        query = seen.scope.get("query_string", b"").decode("latin-1")
+        there = sign_in_address(seen.path, query)
+        return RedirectResponse(there, status_code=303, headers={"cache-control": "no-store"})
     return from_error(seen.path, error)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.templating import Jinja2Templates
@@ -13,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from dashboard.addresses import destination, sign_in_address
 from dashboard.i18n import COOKIE as LANGUAGE_COOKIE
 from dashboard.i18n import Catalogue, choose_language, load_catalogues
 from dashboard.security import SecurityHeaders
@@ -82,7 +82,9 @@ def pages(
 
     @router.get("/login")
     async def login(request: Request) -> Response:
-        return RedirectResponse("/", 303) if _user(request) else page(request, "login")
+        if _user(request):
+            return RedirectResponse(destination(request.query_params.get("next", "/")), 303)
+        return page(request, "login")
 
     @router.get("/setup")
     async def setup(request: Request) -> Response:
@@ -94,8 +96,7 @@ def pages(
 def _sign_in_first(request: Request) -> Response | None:
     if _user(request):
         return None
-    path = request.url.path
-    return RedirectResponse("/login" if path == "/" else f"/login?next={quote(path, safe='')}", 303)
+    return RedirectResponse(sign_in_address(request.url.path, request.url.query), 303)
 
 
 def _user(request: Request) -> object:

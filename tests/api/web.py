@@ -86,9 +86,11 @@ def routes() -> APIRouter:
 
     @router.get("/")
     @router.get("/login")
+    @router.get("/setup")
     @router.get("/static/app.js")
-    async def page() -> HTMLResponse:
-        return HTMLResponse("<p>page</p>")
+    async def page(request: Request) -> HTMLResponse:
+        user = request.state.user
+        return HTMLResponse(f"<p>page of {user.user_id if user else 'nobody'}</p>")
 
     @router.get("/healthz")
     @router.get("/readyz")

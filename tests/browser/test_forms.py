@@ -27,13 +27,27 @@ async def test_sign_in(watch: Watch, world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "elsewhere", ["//evil.example", "https://evil.example/", "/\\evil.example"]
+    "elsewhere", ["//evil.example", "https://evil.example/", "/\\evil.example", "/%09/evil.example"]
 )
 async def test_sign_in_leads_to_our_pages_only(watch: Watch, world: World, elsewhere: str) -> None:
     page = await watch.open(f"/login?next={elsewhere}", signed_in=False)
     await page.locator("#password").fill(world.password)
     await page.keyboard.press("Enter")
     await page.wait_for_url(f"{watch.url}/")
+
+
+async def test_sign_in_never_takes_a_path_for_a_host(watch: Watch, world: World) -> None:
+    watch.allow("404")
+    page = await watch.open("/login?next=/..//evil.example/x", signed_in=False)
+    await page.locator("#password").fill(world.password)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"{watch.url}//evil.example/x")
+
+
+async def test_who_is_signed_in_goes_straight_to_the_page(watch: Watch, world: World) -> None:
+    page = await watch.open("/login?next=%2Fsettings%3Ffirst%3D1")
+    assert page.url == f"{watch.url}/settings?first=1"
+    await expect(page.locator("#welcome")).to_be_visible()
 
 
 async def test_set_up(watch: Watch, world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import dashboard
+from dashboard.addresses import destination, sign_in_address
 from dashboard.pages import mount_dashboard
 
 STATIC = Path(dashboard.__file__).parent / "static"
@@ -70,6 +72,7 @@ async def client() -> AsyncGenerator[httpx.AsyncClient]:
         ("/", "/login"),
         ("/t/t1", "/login?next=%2Ft%2Ft1"),
         ("/settings", "/login?next=%2Fsettings"),
+        ("/settings?first=1", "/login?next=%2Fsettings%3Ffirst%3D1"),
     ],
 )
 async def test_strangers_are_sent_to_sign_in(
@@ -83,6 +86,45 @@ async def test_strangers_are_sent_to_sign_in(
 async def test_who_is_signed_in_needs_no_login_page(client: httpx.AsyncClient) -> None:
     answer = await client.get("/login")
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "target"),
+    [
+        ("/settings?first=1", "/settings?first=1"),
+        ("/t/t_abc#end", "/t/t_abc#end"),
+        ("/login?next=%2Flogin", "/"),
+        ("/login", "/"),
+        ("//evil.example", "/"),
+        ("///evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("\\\\evil.example", "/"),
+        ("/\t/evil.example", "/"),
+        ("/\r\n/evil.example", "/"),
+        (" //evil.example", "/"),
+        ("https://evil.example/", "/"),
+        ("javascript:alert(1)", "/"),
+        ("settings", "/"),
+        ("/вечер", "/"),
+        ("", "/"),
+    ],
+)
+async def test_who_is_signed_in_goes_on_to_pages_of_ours_only(
+    client: httpx.AsyncClient, wanted: str, target: str
+) -> None:
+    answer = await client.get("/login", params={"next": wanted})
+    assert (answer.status_code, answer.headers["location"]) == (303, target)
+
+
+@pytest.mark.parametrize(
+    ("path", "query"), [("/settings", "first=1"), ("/t/t_a b", ""), ("/", "x=//y"), ("//e", "")]
+)
+def test_sign_in_leads_back_to_where_it_came_from(path: str, query: str) -> None:
+    there = urlsplit(sign_in_address(path, query))
+    (wanted,) = parse_qs(there.query)["next"]
+    whole = f"{quote(path)}?{query}" if query else quote(path)
+    assert (there.netloc, there.path, wanted) == ("", "/login", whole)
+    assert destination(wanted) == ("/" if path == "//e" else wanted)
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -7,7 +7,8 @@ import { byId, fieldError, onSubmit, showErrors } from './form.js';
 function destination() {
   const next = new URLSearchParams(location.search).get('next') ?? '/';
   const url = URL.canParse(next, location.origin) ? new URL(next, location.origin) : null;
-  return url?.origin === location.origin ? url.pathname + url.search : '/';
+  // The whole address: a path alone may begin with two slashes, which name a host.
+  return url?.origin === location.origin ? url.href : '/';
 }
 
 const form = byId('login');
