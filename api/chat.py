@@ -27,7 +27,8 @@ from api.credentials import now
 from api.principal import OWNER
 from api.process import process_settings, running_store
 from core.bus import new_id
-from core.errors import AssistantError, ConfigError
+from core.errors import AssistantError, ConfigError, NotFound
+from core.journal import DELETED
 from core.settings_source import Loaded
 from core.store import connect, translate
 
@@ -231,6 +232,11 @@ class Talk:
         self._told = False
         if event.type == RESET:
             return await self._catch_up()
+        if event.type == DELETED:
+            self.begin_anew()
+            raise NotFound(
+                "this conversation was deleted meanwhile; what you write next begins a new one"
+            )
         if event.data.get("run_id") != self.run_id:
             return None
         self.screen.show(event.data)

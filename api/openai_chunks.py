@@ -18,6 +18,7 @@ STATUS = {
     "loading": 503,
     "timeout": 504,
     "interrupted": 503,
+    "thread_deleted": 410,
 }
 """HTTP status by failure; others are 500."""
 
@@ -103,6 +104,8 @@ class Encoder:
                 self.failure = TurnError(data["code"], data["detail"])
             case "turn_finished":
                 self.status = data["status"]
+            case "thread_deleted":
+                self.failure = TurnError("thread_deleted", "the conversation was deleted meanwhile")
             case _:
                 pass
         return None

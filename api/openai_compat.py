@@ -22,7 +22,7 @@ from api.sse import Streams, respond
 from core.bus import new_id, run_id_for
 from core.errors import Conflict, Invalid
 from core.events import Inbound
-from core.journal import START, Entry, follow, last_id
+from core.journal import DELETED, START, Entry, follow, last_id
 from core.services import Services
 
 BODY_LIMIT = 16 * 1024 * 1024
@@ -114,7 +114,7 @@ class OpenAI:
                 batches = follow(store, subscription, thread_id, completion.after)
                 async for entries in batches:
                     for entry in entries:
-                        if entry.run_id == completion.run_id:
+                        if entry.run_id == completion.run_id or entry.type == DELETED:
                             ended = entry.type == "turn_finished"
                             yield entry
         finally:

@@ -35,6 +35,10 @@ PAGE = 500
 MAX_WAITING = 2_000
 """Entries that may wait for a slow reader before it is dropped; it resumes by its last id."""
 
+DELETED = "thread_deleted"
+"""Type of the last entry that readers of a deleted thread get. It is published only: the journal
+is gone with the thread."""
+
 CONFIRM_TIMEOUT = 2.8
 RENEW_PAUSE = 0.2
 
@@ -204,6 +208,10 @@ class Hub:
         finally:
             readers.discard(subscription)
 
+    def readers(self, user_id: str) -> list[Subscription]:
+        """Who follows the user now and is sure to hear."""
+        return [one for one in self._readers.get(keys.user_channel(user_id), ()) if one.open]
+
     async def _listen(self, channel: str) -> None:
         """Return once Redis has confirmed: only from then on is nothing published unheard."""
         confirmed = self._confirmed.get(channel)
@@ -310,7 +318,7 @@ async def follow(
     store: Store, subscription: Subscription, thread_id: str, after: str
 ) -> AsyncGenerator[list[Entry]]:
     """All entries of a thread after an id, then new ones as they come, until the subscription is
-    closed.
+    closed or the thread is deleted; then the last entry is of the type DELETED.
 
     Raises ReaderTooSlow.
     """
@@ -322,6 +330,9 @@ async def follow(
             if entries:
                 last = entries[-1].order
                 yield entries
+            elif not await store.retry(lambda: store.redis.exists(keys.meta(thread_id))):
+                yield [Entry(thread_id, f"{last[0]}-{last[1] + 1}", "", DELETED, b"{}")]
+                return
             again = len(entries) == PAGE
         batch = await subscription.get()
         if batch is None:
@@ -333,6 +344,8 @@ async def follow(
         if fresh:
             last = fresh[-1].order
             yield fresh
+            if fresh[-1].type == DELETED:
+                return
 
 
 async def follow_user(

@@ -157,11 +157,12 @@ class Threads:
         return await self.get(user_id, thread_id)
 
     async def delete(self, user_id: str, thread_id: str) -> None:
-        """Delete the thread. A worker that still runs it is fenced off; its checkpoints are erased
-        by the
-        ``erase_thread`` job, which the caller asks for. Raises NotFound."""
+        """Delete the thread and tell its readers. A worker that still runs it is fenced off; its
+        checkpoints are erased by the ``erase_thread`` job, which the caller asks for. Raises
+        NotFound."""
         await self.get(user_id, thread_id)
-        await self.erase_rest(thread_id)
+        args = (user_id, thread_id, keys.user_channel(user_id), keys.journal(thread_id))
+        await self._store.script("delete", keys.of_thread(thread_id), args)
         redis = self._store.redis
 
         async def send() -> None:

@@ -82,6 +82,15 @@ async def test_what_left_the_journal_meanwhile_comes_from_the_conversation(home:
     assert (done.code, done.out) == (0, "One two\n")
 
 
+async def test_a_deleted_conversation_ends_the_answer_with_a_reason(home: Path) -> None:
+    deleted = event("thread_deleted", run_id="")
+    async with fake_assistant(home, [*plain("half")[:2], deleted]) as fake:
+        done = await command(home, "chat", "--key", KEY, given="hi\n")
+    assert done.code == 1
+    assert "this conversation was deleted meanwhile" in done.err
+    assert len(fake.resumed_at) == 1
+
+
 async def test_a_second_attempt_begins_anew(home: Path) -> None:
     again = [event("turn_started", message_id="m", attempt=2), *plain("whole")[1:]]
     async with fake_assistant(home, [*plain("half")[:2], *again]):

@@ -53,6 +53,15 @@ def test_a_plain_answer() -> None:
     assert whole["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 
+def test_a_deleted_conversation_is_an_error() -> None:
+    encoder, content = fed(START, text("Hel"), Entry("t", "2-0", "", "thread_deleted", b"{}"))
+    assert content == "Hel"
+    assert orjson.loads(encoder.error_frame()[6:])["error"]["code"] == "thread_deleted"
+    with pytest.raises(TurnError, match="deleted") as caught:
+        encoder.completion()
+    assert caught.value.status == 410
+
+
 def test_a_resumed_turn_is_not_told_twice() -> None:
     """A stream over a crash of the worker gave `Hello worHello world`."""
     again = entry("turn_started", message_id="m", attempt=2)

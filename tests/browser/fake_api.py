@@ -154,7 +154,7 @@ def _add_threads(app: FastAPI, world: World) -> None:
 
     @app.delete("/api/threads/{thread_id}")
     async def delete(thread_id: str) -> Response:
-        del world.threads[thread_id]
+        world.delete(thread_id)
         return Response(status_code=204)
 
 
@@ -228,6 +228,11 @@ async def _tail(world: World, thread: Thread, position: int) -> AsyncIterator[di
             yield {"id": entry_id, "event": kind, "data": orjson.dumps(data).decode()}
             if world.cut_after and sent >= world.cut_after:
                 return
+        if thread.deleted:
+            data = {"type": "thread_deleted", "thread_id": thread.id, "run_id": "", "at": now()}
+            entry_id = f"1700000000000-{position + 1}"
+            yield {"id": entry_id, "event": "thread_deleted", "data": orjson.dumps(data).decode()}
+            return
         await changed.wait()
 
 

@@ -63,6 +63,7 @@ class Thread:
     running: str | None = None
     run_begins: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    deleted: bool = False
 
     def emit(self, kind: str, run_id: str, payload: Json) -> None:
         """Append an event and wake the readers."""
@@ -118,6 +119,12 @@ class World:
     def gate(self, name: str) -> asyncio.Event:
         """The gate of this name."""
         return self.gates.setdefault(name, asyncio.Event())
+
+    def delete(self, thread_id: str) -> None:
+        """Forget a thread and tell its readers."""
+        thread = self.threads.pop(thread_id)
+        thread.deleted = True
+        thread.wake()
 
     def submit(self, thread: Thread, message: Json) -> str:
         """Queue a message; its turn begins when no other runs."""

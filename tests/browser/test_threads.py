@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 from tests.browser.actions import finished, last_text, say
 from tests.browser.conftest import Watch
 from tests.browser.demo import old_threads
-from tests.browser.fake_state import Gate, World, answer
+from tests.browser.fake_state import Gate, World, answer, text
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -51,6 +51,31 @@ async def test_rename_and_delete(watch: Watch, world: World) -> None:
     await dialog.get_by_role("button", name="Delete").click()
     await expect(page.locator(".thread")).to_have_count(5)
     await page.wait_for_url("**/")
+
+
+async def test_a_conversation_that_is_deleted_elsewhere_is_said_and_a_new_one_offered(
+    watch: Watch, world: World
+) -> None:
+    world.threads = old_threads()
+    world.scripts = {"long": [text("Half of "), Gate("never")]}
+    context = await watch.context()
+    here, there = await context.new_page(), await context.new_page()
+    for page in (here, there):
+        await page.goto(f"{watch.url}/t/t3")
+        await expect(page.locator(".thread")).to_have_count(6)
+    await say(here, "long")
+    await expect(last_text(there)).to_have_text("Half of")
+    await there.locator("#message").fill("words not sent yet")
+    await here.locator(".thread.current").get_by_role("button", name="Delete").click()
+    await here.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await here.wait_for_url("**/")
+    await expect(there.get_by_role("alert")).to_contain_text("This conversation was deleted.")
+    await expect(there.locator(".thread")).to_have_count(5)
+    await expect(there.locator(".connection")).to_have_count(0)
+    await expect(there.get_by_role("button", name="Stop")).to_have_count(0)
+    await there.get_by_role("alert").get_by_role("button", name="New chat").click()
+    await there.wait_for_url(f"{watch.url}/")
+    await expect(there.locator("#message")).to_have_value("words not sent yet")
 
 
 async def test_newcomer_is_led_to_a_model(watch: Watch, world: World) -> None:

@@ -227,6 +227,47 @@ async def test_a_deleted_conversation_leaves_nothing_behind(stack: Stack) -> Non
     await redis.aclose()
 
 
+async def test_readers_of_a_deleted_conversation_are_told_and_their_stream_ends(
+    stack: Stack,
+) -> None:
+    async with stack.client() as client:
+        thread = await new_thread(client)
+        sent = await send(client, thread, "bench:3000:20")
+        path, everything = f"/api/threads/{thread}/events", list[Received]()
+
+        async def listen() -> None:
+            async for event in events(client, "/api/events", until_idle=False):
+                everything.append(event)
+                if event.type == "thread_deleted":
+                    return
+
+        async def follow() -> list[Received]:
+            return [event async for event in events(client, path, until_idle=False)]
+
+        listening, following = asyncio.create_task(listen()), asyncio.create_task(follow())
+        completing = asyncio.create_task(_complete(client, thread))
+        await wait_until(lambda: _begun(client, thread))
+        await wait_until(lambda: len(everything) > 0)
+        assert (await client.delete(f"/api/threads/{thread}")).status_code == 204
+        got = await asyncio.wait_for(following, 10)
+        await asyncio.wait_for(listening, 10)
+        refused = await asyncio.wait_for(completing, 10)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (410, "thread_deleted")
+        last = got[-1]
+        assert {event.data["run_id"] for event in got[:-1]} <= {sent["run_id"]}
+        assert (last.type, last.data["thread_id"]) == ("thread_deleted", thread)
+        assert last.data["at"].endswith("Z")
+        assert (await client.get(path)).status_code == 404
+        assert everything[-1].data == last.data
+
+
+async def _complete(client: httpx.AsyncClient, thread: str) -> httpx.Response:
+    """The OpenAI face, waiting in line in the same conversation."""
+    body = {"model": "assistant", "messages": [{"role": "user", "content": "bench:3"}]}
+    headers = {"X-Thread-Id": thread}
+    return await client.post("/v1/chat/completions", json=body, headers=headers)
+
+
 async def _begun(client: httpx.AsyncClient, thread: str) -> bool:
     return (await client.get(f"/api/threads/{thread}")).json()["running_run_id"] is not None
 

@@ -6,6 +6,7 @@ import { t } from '../i18n.js';
 import './ai-composer.js';
 import './ai-message.js';
 import './ai-sidebar.js';
+import { loadDraft, saveDraft } from './drafts.js';
 import { Follower } from './scroll.js';
 import { ThreadSession } from './session.js';
 import { lacksModel, welcome } from './welcome.js';
@@ -29,6 +30,7 @@ class AiChat extends LitElement {
     this.loadingOlder = false;
     this.session.addEventListener('change', () => this.requestUpdate());
     this.session.addEventListener('turn-finished', () => void this.#sidebar.refresh());
+    this.session.addEventListener('gone', () => void this.#sidebar.refresh());
     this.session.addEventListener('created', event => this.#created(/** @type {CustomEvent} */ (event).detail.id));
     addEventListener('popstate', () => this.#show(threadOfUrl()));
     narrow.addEventListener('change', () => this.requestUpdate());
@@ -77,6 +79,14 @@ class AiChat extends LitElement {
     this.#show(id);
     if (narrow.matches) this.#closeDrawer();
     else this.#composer.box.focus();
+  }
+
+  // What was about to be said to a conversation that is gone can be said to a new one.
+  #startOver() {
+    const draft = loadDraft(this.session.threadId);
+    saveDraft(this.session.threadId, '');
+    if (draft && !loadDraft(null)) saveDraft(null, draft);
+    this.#go(null);
   }
 
   /** @param {string | null} id */
@@ -158,7 +168,7 @@ class AiChat extends LitElement {
     const { items } = conversation;
     if (problem) {
       return html`<div class="thread-problem" role="alert">${icon('warning')}<p>${problem}</p>
-        <button type="button" @click=${() => this.#go(null)}>${t('threads.new')}</button></div>`;
+        <button type="button" class="primary" @click=${this.#startOver}>${icon('new')}<span>${t('threads.new')}</span></button></div>`;
     }
     if (loading) return html`<p class="loading quiet">${t('thread.loading')}</p>`;
     if (!items.length && !this.session.threadId) return welcome(this.noModel, text => this.#composer.fill(text));

@@ -100,6 +100,7 @@ export class ThreadSession extends EventTarget {
       connected: yes => this.#connected(yes),
       refused: () => void this.#askWhy(),
       outdated: () => void this.open(this.threadId),
+      deleted: () => this.#gone('thread.deleted'),
     });
     this.slot.claim();
     this.stream.open();
@@ -147,8 +148,15 @@ export class ThreadSession extends EventTarget {
     const error = await call('GET', `/api/threads/${threadId}?limit=1`).then(() => null, reason => reason);
     if (error?.status !== 404 || stream !== this.stream) return;
     stream?.close();
-    this.problem = t('thread.missing');
+    this.#gone('thread.deleted');
+  }
+
+  /** @param {string} why */
+  #gone(why) {
+    clearTimeout(this.lostTimer);
+    Object.assign(this, { lost: false, problem: t(why), conversation: new Conversation() });
     this.#changed();
+    this.dispatchEvent(new Event('gone'));
   }
 
   #visibility() {

@@ -12,9 +12,10 @@ export class ThreadStream {
    * @param {string} threadId
    * @param {string} since the last event that is already known; '' for none
    * @param {{ event: (event: any) => void, connected: (yes: boolean) => void, refused: () => void,
-   *   outdated: () => void }} on
+   *   outdated: () => void, deleted: () => void }} on
    *   refused: the server may have turned us away (a lost session, a deleted thread): ask it
    *   outdated: the journal no longer holds what we missed: load the thread again
+   *   deleted: the thread is gone, the stream has ended for good
    */
   constructor(threadId, since, on) {
     this.threadId = threadId;
@@ -50,6 +51,10 @@ export class ThreadStream {
     source.addEventListener('reset', () => {
       this.close();
       this.on.outdated();
+    });
+    source.addEventListener('thread_deleted', () => {
+      this.close();
+      this.on.deleted();
     });
     for (const type of TYPES) source.addEventListener(type, event => this.#take(event));
   }
