@@ -39,8 +39,8 @@ async def _model(transport: Transport, model: ModelSettings, own_port: int | Non
     """A list of models is enough: generating could take a minute and wake a sleeping model."""
     base_url = normal_base(model.base_url)
     if not base_url:
-        found = await discover(transport, own_port=own_port)
-        return _discovered(found, model.name)
+        found = await discover(transport, hosts=model.search_hosts, own_port=own_port)
+        return _discovered(found, model)
     key = model.api_key.get_secret_value()
     try:
         models = await list_models(transport, base_url, api_key=key, seconds=SECONDS)
@@ -50,11 +50,12 @@ async def _model(transport: Transport, model: ModelSettings, own_port: int | Non
     return _listed(base_url, models, model.name)
 
 
-def _discovered(found: tuple[Server, ...], wanted: str) -> Finding:
+def _discovered(found: tuple[Server, ...], model: ModelSettings) -> Finding:
+    wanted = model.name
     if not found:
         return warn(
             "model",
-            "no model server was found on this machine",
+            f"no model server was found on {' or '.join(model.search_hosts) or 'any host'}",
             "start LM Studio, Ollama or llama.cpp, or set OPENAI_BASE_URL; "
             "`assistant demo` works without one",
         )

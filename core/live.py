@@ -12,7 +12,7 @@ from pydantic import SecretStr, ValidationError
 from core import keys
 from core.errors import AssistantError, ConfigError, Invalid
 from core.secrets import SecretBox
-from core.settings import GROUPS, LIVE_GROUPS, Group, Settings
+from core.settings import GROUPS, LIVE_GROUPS, OPERATOR_ONLY, Group, Settings
 from core.settings_source import Layer, Loaded, Source, check_names
 from core.store import Store
 
@@ -70,7 +70,7 @@ class LiveSettings:
         for key, raw in row.items():
             name = key.decode()
             field = GROUPS[group].model_fields.get(name)
-            if field is None:
+            if field is None or (group, name) in OPERATOR_ONLY:
                 continue
             try:
                 value = orjson.loads(raw)
@@ -91,6 +91,10 @@ class LiveSettings:
             check_names(group, cast("Mapping[object, object]", changes), where="request")
         except ConfigError as error:
             raise Invalid(str(error)) from error
+        for name in changes:
+            if (group, name) in OPERATOR_ONLY:
+                variable = f"{group}_{name}".upper()
+                raise Invalid(f"{group}.{name} cannot be changed here; set {variable} and restart")
         kept = {name: value for name, value in changes.items() if value is not None}
         try:
             return GROUPS[group](**{**_plain(self.current, group), **kept})

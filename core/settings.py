@@ -6,6 +6,8 @@ what somebody saved in the dashboard (Redis). A value is immutable; a change mak
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -40,11 +42,29 @@ def redis_url(value: str) -> str:
     return value
 
 
+HOST_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+
+
+def host_name(value: str) -> str:
+    """Check a bare host name or IP address. Raises ValueError."""
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        labels = value.split(".")
+        good = len(value) <= 253 and all(HOST_LABEL.fullmatch(label) for label in labels)
+        if good and not labels[-1].isdecimal():
+            return value.lower()
+    raise ValueError(
+        f"{value!r} is no host name; write only the name or the IP address, like 127.0.0.1 or nas.local"
+    )
+
+
 def lower(value: object) -> object:
     """A word in lower case: LOG_LEVEL=INFO is how many systems write it."""
     return value.lower() if isinstance(value, str) else value
 
 
+HostName = Annotated[str, AfterValidator(host_name)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 RedisUrl = Annotated[str, AfterValidator(redis_url)]
 
@@ -69,6 +89,10 @@ class ModelSettings(Group):
         default="",
         max_length=300,
         description="Model id. Empty: the first chat model that the server lists.",
+    )
+    search_hosts: tuple[HostName, ...] = Field(
+        default=("127.0.0.1",),
+        description="Hosts on whose usual ports a model server is looked for. Not to be changed in the dashboard.",
     )
     temperature: float | None = Field(
         default=None, ge=0, le=2, description="Sampling temperature. Empty: the server's default."
@@ -300,3 +324,7 @@ GROUPS: dict[str, type[Group]] = {
 
 LIVE_GROUPS = ("model", "cloud", "orchestrator", "memory", "telegram", "security")
 """Groups that the dashboard saves and that take effect without a restart."""
+
+OPERATOR_ONLY = frozenset({("model", "search_hosts")})
+"""Settings of these groups that only the config file and the environment may set: whoever is signed
+in must not choose which machines of the network the server knocks at."""

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_origin
 
 import platformdirs
 import yaml
@@ -227,8 +227,7 @@ def misspelt(env: Mapping[str, str] | None = None) -> list[str]:
 
 
 def _parse(group: str, name: str, text: str) -> object:
-    field_type = GROUPS[group].model_fields[name].annotation
-    if field_type == tuple[str, ...]:
+    if get_origin(GROUPS[group].model_fields[name].annotation) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
 

@@ -1,10 +1,12 @@
-"""Finds model servers on this machine by asking the ports that they use by default."""
+"""Finds model servers by asking the ports that they use by default, on the hosts that the operator
+named: this machine, unless set otherwise."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any, cast
 
 from core.models.catalog import ModelInfo, ServerKind, list_models, server_kind
@@ -18,7 +20,7 @@ PORTS: tuple[tuple[int, ServerKind], ...] = (
     (8081, "llamacpp"),
     (8000, "vllm"),
 )
-HOST = "127.0.0.1"
+HOSTS = ("127.0.0.1",)
 SECONDS = 1.5
 OWN_MODEL = "assistant"
 """The one model that our own OpenAI face lists; our default port is llama.cpp's."""
@@ -38,18 +40,37 @@ async def discover(
     transport: Transport,
     ports: Sequence[tuple[int, ServerKind]] = PORTS,
     *,
+    hosts: Sequence[str] = HOSTS,
     own_port: int | None = None,
     seconds: float = SECONDS,
 ) -> tuple[Server, ...]:
-    """Servers that answer within ``seconds``, in the order of ``ports``. Never raises for a bad
-    one."""
-    asks = [_ask(transport, port, kind, seconds) for port, kind in ports if port != own_port]
+    """Servers that answer within ``seconds``, in the order of ``hosts`` and ``ports``. Never raises
+    for a bad one. ``own_port`` is where we listen ourselves on this machine."""
+    asks = [
+        _ask(transport, f"http://{_bracketed(host)}:{port}", kind, seconds)
+        for host in hosts
+        for port, kind in ports
+        if not (port == own_port and _is_here(host))
+    ]
     answers = await asyncio.gather(*asks)
     return tuple(server for server in answers if server is not None)
 
 
-async def _ask(transport: Transport, port: int, usual: ServerKind, seconds: float) -> Server | None:
-    base_url = f"http://{HOST}:{port}/v1"
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+async def _ask(
+    transport: Transport, origin: str, usual: ServerKind, seconds: float
+) -> Server | None:
+    base_url = f"{origin}/v1"
     try:
         models = await list_models(transport, base_url, seconds=seconds * 0.6)
     except ModelError as error:
@@ -61,18 +82,16 @@ async def _ask(transport: Transport, port: int, usual: ServerKind, seconds: floa
     kind = server_kind(models)
     kind = usual if kind == "openai" and not models else kind
     if kind == "lmstudio":
-        models = await _lmstudio_states(transport, port, models, seconds * 0.35)
+        models = await _lmstudio_states(transport, origin, models, seconds * 0.35)
     return Server(kind, base_url, models)
 
 
 async def _lmstudio_states(
-    transport: Transport, port: int, models: tuple[ModelInfo, ...], seconds: float
+    transport: Transport, origin: str, models: tuple[ModelInfo, ...], seconds: float
 ) -> tuple[ModelInfo, ...]:
     """LM Studio lists all downloaded models; its own API says which are loaded and which embed."""
     try:
-        data = await transport.request_json(
-            "GET", f"http://{HOST}:{port}/api/v0/models", seconds=seconds
-        )
+        data = await transport.request_json("GET", f"{origin}/api/v0/models", seconds=seconds)
     except ModelError:
         return models
     items: Any = cast("dict[str, Any]", data).get("data") if isinstance(data, dict) else None

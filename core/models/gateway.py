@@ -114,8 +114,14 @@ class Gateway:
                 self._account(call, user_id, thread_id)
 
     async def discover(self) -> tuple[Server, ...]:
-        """Model servers on this machine, ours left out."""
-        return await discover(self._transport, self._ports, own_port=self.settings.server.port)
+        """Model servers on the hosts where they are looked for, ours left out."""
+        settings = self.settings
+        return await discover(
+            self._transport,
+            self._ports,
+            hosts=settings.model.search_hosts,
+            own_port=settings.server.port,
+        )
 
     async def resolve(self, model: ModelSettings) -> Target:
         """Server and model that a call would go to now. Raises ModelError."""

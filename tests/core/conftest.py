@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from core.backup import write_backup
+from core.journal import Hub
 from core.store import Store, open_untouched_store
 from tests.support.desk import Desk
 from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.readers import open_hub
 
 
 @pytest.fixture
@@ -23,6 +25,13 @@ def desk(store: Store) -> Desk:
 async def proxy(redis_url: str) -> AsyncGenerator[FaultProxy]:
     """A proxy in front of the test server."""
     async with fault_proxy(redis_url) as running:
+        yield running
+
+
+@pytest.fixture
+async def hub(redis_url: str) -> AsyncGenerator[Hub]:
+    """A hub that listens to the test server."""
+    async with open_hub(redis_url) as running:
         yield running
 
 

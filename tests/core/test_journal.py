@@ -4,55 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import orjson
 import pytest
 
 from core import journal, keys
-from core.errors import Fenced, Invalid, NotFound, StoreUnavailable
+from core.errors import Invalid, StoreUnavailable
 from core.events import TextDelta, TurnFinished
-from core.journal import Entry, Hub, ReaderTooSlow, Subscription, follow, follow_user
-from core.mailbox import KEEP_EVENTS, Turn
+from core.journal import Entry, Hub, ReaderTooSlow, follow
+from core.mailbox import KEEP_EVENTS
 from core.settings import EngineSettings
-from core.store import connect, open_store
-from core.threads import Threads
+from core.store import open_store
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy
+from tests.support.readers import collect, open_hub, write
 from tests.support.waiting import wait_until
-
-
-@asynccontextmanager
-async def open_hub(url: str) -> AsyncGenerator[Hub]:
-    """A hub that listens."""
-    redis = connect(url, blocking=True)
-    hub = Hub(redis)
-    task = asyncio.create_task(hub.run())
-    try:
-        yield hub
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        await hub.aclose()
-        await redis.aclose()
-
-
-@pytest.fixture
-async def hub(redis_url: str) -> AsyncGenerator[Hub]:
-    async with open_hub(redis_url) as running:
-        yield running
-
-
-async def write(desk: Desk, thread: str, *, count: int, name: str = "m1") -> Turn:
-    """A turn with so many pieces, one journal entry each."""
-    await desk.send(thread, name)
-    turn = await desk.claim(thread)
-    for number in range(1, count + 1):
-        await desk.mailbox().emit(turn, number, [TextDelta(f"{name}.{number} ")], desk.settings)
-    return turn
 
 
 async def read_on(
@@ -299,111 +266,7 @@ async def test_a_closed_hub_ends_its_streams_and_opens_no_new_ones(desk: Desk, h
     assert await asyncio.wait_for(read_on(desk, hub, thread), 2) == []
 
 
-# ---- deleted threads
-
-
-async def read_to_the_end(
-    desk: Desk, hub: Hub, thread: str, after: str = journal.START
-) -> list[Entry]:
-    got: list[Entry] = []
-    async with hub.subscribe(USER, thread) as subscription:
-        async for entries in follow(desk.store, subscription, thread, after):
-            got += entries
-    return got
-
-
-async def test_readers_of_a_deleted_thread_are_told_and_end(desk: Desk, hub: Hub) -> None:
-    """They waited for ever for events of a thread that was gone."""
-    thread, other = await desk.thread(), await desk.thread()
-    turn = await write(desk, thread, count=2)
-    async with hub.subscribe(USER, None) as everything:
-        readers = [
-            asyncio.create_task(read_to_the_end(desk, hub, name)) for name in (thread, thread)
-        ]
-        reading = asyncio.create_task(collect(desk, everything, None, ends=1))
-        await wait_until(lambda: len(hub.readers(USER)) == 3)
-        await Threads(desk.store).delete(USER, thread)
-        for got in await asyncio.wait_for(asyncio.gather(*readers), 10):
-            assert (got[-1].type, got[-1].run_id, got[-1].data) == ("thread_deleted", "", b"{}")
-            assert sorted({entry.order for entry in got}) == [entry.order for entry in got]
-            assert {entry.run_id for entry in got} <= {turn.run_id, ""}
-        await desk.finish(await write(desk, other, count=1))
-        told = await asyncio.wait_for(reading, 10)
-    assert [e.thread_id for e in told if e.type == "thread_deleted"] == [thread]
-    assert told[-1].thread_id == other
-    with pytest.raises(Fenced):
-        await desk.mailbox().emit(turn, 3, [TextDelta("late")], desk.settings)
-
-
-async def test_a_reader_that_comes_just_after_the_deletion_is_told_too(
-    desk: Desk, hub: Hub
-) -> None:
-    thread = await desk.thread()
-    await desk.finish(await write(desk, thread, count=1))
-    last = await journal.last_id(desk.store, thread)
-    await Threads(desk.store).delete(USER, thread)
-    for after in (journal.START, last):
-        (entry,) = await asyncio.wait_for(read_to_the_end(desk, hub, thread, after), 5)
-        assert entry.type == "thread_deleted"
-        assert entry.order > journal.order(after)
-
-
-async def test_a_deletion_during_an_outage_is_found_out_afterwards(
-    desk: Desk, proxy: FaultProxy
-) -> None:
-    thread = await desk.thread()
-    await write(desk, thread, count=1)
-    async with open_store(proxy.url) as store, open_hub(proxy.url) as hub:
-        reading = asyncio.create_task(read_to_the_end(Desk(store), hub, thread))
-        await wait_until(lambda: len(hub.readers(USER)) == 1)
-        proxy.mode = "reset"
-        await Threads(desk.store).delete(USER, thread)
-        await asyncio.wait([reading], timeout=0.5)
-        proxy.mode = "pass"
-        got = await asyncio.wait_for(reading, 20)
-    assert got[-1].type == "thread_deleted"
-
-
-async def test_the_last_entry_is_the_latest_also_when_the_clock_was_set_back(
-    desk: Desk, hub: Hub
-) -> None:
-    thread = await desk.thread()
-    ahead = 9_999_999_999_999
-    fields = {"r": "run", "t": "notice", "d": "{}"}
-    await desk.redis.xadd(keys.journal(thread), fields, id=f"{ahead}-7")
-    reading = asyncio.create_task(read_to_the_end(desk, hub, thread, f"{ahead}-6"))
-    await wait_until(lambda: len(hub.readers(USER)) == 1)
-    await Threads(desk.store).delete(USER, thread)
-    got = await asyncio.wait_for(reading, 10)
-    assert got[-1].type == "thread_deleted"
-    assert got[-1].order > (ahead, 6)
-
-
-async def test_a_thread_of_somebody_else_is_neither_deleted_nor_announced(
-    desk: Desk, hub: Hub
-) -> None:
-    thread = await desk.thread()
-    args = ("u2", thread, keys.user_channel("u2"), keys.journal(thread))
-    assert await desk.store.script("delete", keys.of_thread(thread), args) == 0
-    assert await desk.redis.exists(keys.meta(thread))
-    with pytest.raises(NotFound):
-        await Threads(desk.store).delete("u2", thread)
-
-
 # ---- all threads of a user
-
-
-async def collect(
-    desk: Desk, subscription: Subscription, after: str | None, *, ends: int
-) -> list[Entry]:
-    got: list[Entry] = []
-    batches = follow_user(desk.store, subscription, USER, after)
-    async for entries in batches:
-        got += entries
-        if sum(entry.type == "turn_finished" for entry in got) == ends:
-            break
-    await batches.aclose()
-    return got
 
 
 async def test_one_stream_for_all_threads(desk: Desk, hub: Hub) -> None:

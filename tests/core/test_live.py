@@ -64,6 +64,8 @@ async def test_secrets_are_sealed_and_an_empty_one_removes_the_key(
         ("nothing", {}, "cannot be changed here"),
         ("model", {"nmae": "x"}, "did you mean 'name'"),
         ("model", {"temperature": 9}, "model.temperature"),
+        ("model", {"search_hosts": ["10.0.0.1"]}, "set MODEL_SEARCH_HOSTS and restart"),
+        ("model", {"search_hosts": None}, "set MODEL_SEARCH_HOSTS and restart"),
         ("model", {"base_url": "nonsense"}, "write it like http"),
         ("orchestrator", {"autonomous_mode": "perhaps"}, "orchestrator.autonomous_mode"),
         ("security", {"cors_origins": "x"}, "security.cors_origins"),
@@ -76,6 +78,18 @@ async def test_what_cannot_be_saved(
     with pytest.raises(Invalid, match=words):
         await it.save(group, {"name": "good", **changes} if group == "model" else changes)
     assert not await store.redis.exists(keys.settings(group))
+
+
+async def test_hosts_to_search_come_from_the_operator_even_if_something_else_is_stored(
+    store: Store, tmp_path: Path
+) -> None:
+    it = live(store, tmp_path)
+    redis: Any = store.redis
+    row = {"search_hosts": orjson.dumps(["10.0.0.1"]), "name": orjson.dumps("saved")}
+    await redis.hset(keys.settings("model"), mapping=row)
+    await it.refresh()
+    assert it.current.model.name == "saved"
+    assert it.current.model.search_hosts == ("127.0.0.1",)
 
 
 async def test_one_bad_saved_value_does_not_take_the_others_along(

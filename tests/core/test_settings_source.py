@@ -87,9 +87,12 @@ def test_lists_and_numbers_from_the_environment(tmp_path: Path) -> None:
         SECURITY_ALLOWED_HOSTS=" one.lan, two.lan:80 ,",
         ORCHESTRATOR_QUALITY_THRESHOLD="0.5",
         MEMORY_SHORT_TERM_WINDOW="30",
+        MODEL_SEARCH_HOSTS="127.0.0.1, NAS.local,::1,host.docker.internal",
         ORCHESTRATOR_AUTONOMOUS_MODE="yes",
     ).settings
     assert settings.security.allowed_hosts == ("one.lan", "two.lan:80")
+    hosts = ("127.0.0.1", "nas.local", "::1", "host.docker.internal")
+    assert settings.model.search_hosts == hosts
     assert settings.orchestrator.quality_threshold == 0.5
     assert settings.memory.short_term_window == 30
     assert settings.orchestrator.autonomous_mode
@@ -129,6 +132,14 @@ def test_what_is_wrong_in_a_config_file(tmp_path: Path, config: str, message: st
         ("ASSISTANT_PORT", "many", r"server.port \(from environment\)"),
         ("ASSISTANT_PORT", "70000", "server.port"),
         ("MODEL_TEMPERATURE", "3", r"model.temperature \(from environment\)"),
+        ("MODEL_SEARCH_HOSTS", "http://nas", "model.search_hosts .* is no host name"),
+        ("MODEL_SEARCH_HOSTS", "nas:80", "is no host name"),
+        ("MODEL_SEARCH_HOSTS", "nas/v1", "is no host name"),
+        ("MODEL_SEARCH_HOSTS", "me@nas", "is no host name"),
+        ("MODEL_SEARCH_HOSTS", "10.0.0.0/8", "is no host name"),
+        ("MODEL_SEARCH_HOSTS", "10.0.0.256", "is no host name"),
+        ("MODEL_SEARCH_HOSTS", "nas..local", "is no host name"),
+        ("MODEL_SEARCH_HOSTS", "-nas", "is no host name"),
         ("STORE_FSYNC", "never", r"store.fsync \(from environment\)"),
         ("ASSISTANT_CONFIG", "/nowhere.yaml", "does not exist"),
     ],

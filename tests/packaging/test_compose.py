@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from core import keys
+from core.settings import ModelSettings
 from core.settings_source import NOT_SETTINGS, environment_names
 from tests.style import tree
 
@@ -60,6 +61,15 @@ def test_the_workers_healthcheck_looks_at_the_keys_that_workers_write() -> None:
 def test_variables_given_to_containers_are_ours() -> None:
     given = set(SERVICES["api"]["environment"]) - set(NOT_SETTINGS)
     assert given <= environment_names().keys()
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_model_servers_are_looked_for_on_the_machine_around_the_containers(name: str) -> None:
+    environment = SERVICES[name]["environment"]
+    assert "host.docker.internal:host-gateway" in SERVICES[name]["extra_hosts"]
+    _, _, hosts = environment["MODEL_SEARCH_HOSTS"].removesuffix("}").partition(":-")
+    assert "host.docker.internal" in hosts.split(",")
+    assert ModelSettings(search_hosts=tuple(hosts.split(","))).base_url == ""
 
 
 def test_the_web_server_has_one_port_inside_and_outside() -> None:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from core.models.catalog import choose, normal_base, parse_models
+from core.models.catalog import ServerKind, choose, normal_base, parse_models
 from core.models.discovery import Server, discover
 from core.models.errors import ModelError
 from core.models.transport import Transport, open_transport
@@ -120,6 +120,45 @@ async def test_our_own_port_is_not_asked(
     server = await start(listing(MODELS["models_ollama"]))
     assert await discover(transport, [(server.port, "ollama")], own_port=server.port) == ()
     assert server.seen == []
+
+
+async def test_every_named_host_is_asked_and_one_that_does_not_exist_does_no_harm(
+    transport: Transport, start: Callable[[Handler], Any]
+) -> None:
+    states = {"data": [{"id": "a", "type": "llm", "state": "loaded"}]}
+    listed = {"data": [{"id": "a", "owned_by": "organization_owner"}]}
+    server = await start(listing(listed, _api_v0_models=states))
+    hosts = ("nowhere.invalid", "localhost", "127.0.0.1")
+    found = await discover(transport, [(server.port, "ollama")], hosts=hosts)
+    assert [it.base_url for it in found] == [
+        f"http://{host}:{server.port}/v1" for host in ("localhost", "127.0.0.1")
+    ]
+    assert all(it.models[0].loaded for it in found)
+    assert await discover(transport, [(server.port, "ollama")], hosts=()) == ()
+
+
+async def test_our_own_port_is_only_ours_on_this_machine(
+    transport: Transport, start: Callable[[Handler], Any]
+) -> None:
+    server = await start(listing(MODELS["models_ollama"]))
+    ports: list[tuple[int, ServerKind]] = [(server.port, "ollama")]
+    here = ("127.0.0.1", "localhost", "::1")
+    assert await discover(transport, ports, hosts=here, own_port=server.port) == ()
+    assert server.seen == []
+    # Any other name may be another machine; this one is ours by chance, so that it answers.
+    elsewhere = await discover(transport, ports, hosts=("0.0.0.0",), own_port=server.port)
+    assert [it.base_url for it in elsewhere] == [f"http://0.0.0.0:{server.port}/v1"]
+
+
+async def test_a_gateway_looks_where_the_settings_say(
+    start: Callable[[Handler], Any], redis: Redis, settings: Settings
+) -> None:
+    server = await start(listing(MODELS["models_ollama"]))
+    model = settings.model.model_copy(update={"search_hosts": ("localhost",)})
+    named = settings.model_copy(update={"model": model})
+    async with opened(redis, named, ports=[(server.port, "ollama")]) as gateway:
+        (found,) = await gateway.discover()
+    assert found.base_url == f"http://localhost:{server.port}/v1"
 
 
 async def test_a_server_that_loads_is_found(
