@@ -16,12 +16,14 @@ from fastapi import FastAPI
 
 from api.announce import announce, forget_address
 from api.auth import install_auth
+from api.condition import Condition
 from api.export import export_router
 from api.metrics import HttpMeter, metrics_router
 from api.openai_compat import openai_router
 from api.origins import Listening
 from api.settings import settings_router
 from api.sse import Streams, sse_router
+from api.status import status_router
 from api.system import system_router
 from api.threads import threads_router
 from core.errors import ConfigError
@@ -33,7 +35,7 @@ from core.settings_source import Loaded
 from core.settings_watch import watch_settings
 from core.store import connect
 from core.telemetry_share import Sharing, process_name, sharing
-from dashboard.pages import mount_dashboard
+from dashboard.pages import mount_dashboard, open_looks
 
 log = logging.getLogger(__name__)
 
@@ -61,16 +63,21 @@ def create_app(
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    auth = install_auth(app, store=services.store, live=services.settings, listening=listening)
+    looks = open_looks()
+    auth = install_auth(
+        app, store=services.store, live=services.settings, listening=listening, away=looks.away
+    )
     streams = Streams(services, hub, auth.revocations)
+    condition = Condition(services, shared)
     app.include_router(threads_router(services, jobs))
     app.include_router(sse_router(streams))
     app.include_router(settings_router(services))
-    app.include_router(system_router(services))
+    app.include_router(system_router(services, condition))
+    app.include_router(status_router(condition, streams))
     app.include_router(metrics_router(services.store, shared))
     app.include_router(export_router(services.store))
     app.include_router(openai_router(services, streams))
-    mount_dashboard(app)
+    mount_dashboard(app, looks)
     app.add_middleware(HttpMeter)  # last: around all others
     return app, streams
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from api.accounts import Accounts, accounts_router
 from api.directory import Directory
-from api.guard import Guard, Live
+from api.guard import Away, Guard, Live
 from api.origins import Listening
 from api.problems import install_problems
 from api.revocations import Revocations
@@ -31,13 +31,16 @@ class Auth:
             yield
 
 
-def install_auth(app: FastAPI, *, store: Store, live: Live, listening: Listening) -> Auth:
-    """Put the guard in front of the app, add the account routes and the error answers."""
+def install_auth(
+    app: FastAPI, *, store: Store, live: Live, listening: Listening, away: Away | None = None
+) -> Auth:
+    """Put the guard in front of the app, add the account routes and the error answers. ``away``
+    makes the page for somebody who cannot be identified because Redis is away."""
     revocations = Revocations(store.redis)
     directory = Directory(store, revocations)
     install_problems(app)
     app.include_router(
         accounts_router(Accounts(store, directory, live, live.current.home)),
     )
-    app.add_middleware(Guard, directory=directory, live=live, listening=listening)
+    app.add_middleware(Guard, directory=directory, live=live, listening=listening, away=away)
     return Auth(directory, revocations)

@@ -9,10 +9,10 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from api.condition import WORKER_SILENT_MS
 from api.credentials import read_fields
 from api.finding import Finding, fail, ok, warn
 from api.passwords import is_set_up
-from api.system import WORKER_SILENT_MS
 from core import keys
 from core.settings import Settings
 from core.store import OLDEST, RESTORING_FIELD, STATE_FORMAT

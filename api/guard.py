@@ -6,7 +6,7 @@ Order: request shape → Host (DNS rebinding) → Origin and Sec-Fetch-Site (for
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from api.origins import OURS, Listening, allowed_hosts, is_origin_of, may_share
 from api.principal import Principal
 from api.problems import from_error
 from api.sessions import cookie_token, set_cookie
-from core.errors import AssistantError, Forbidden, Malformed, Unauthorized
+from core.errors import AssistantError, Forbidden, Malformed, StoreError, Unauthorized
 from core.settings import Settings
 from core.store import PATIENCE, Patience
 from dashboard.addresses import sign_in_address
@@ -38,6 +38,7 @@ CHAT_PATHS = (
     "/api/threads",
     "/api/messages",
     "/api/events",
+    "/api/status",
     "/api/runs",
     "/api/me",
     "/api/profile",
@@ -55,6 +56,10 @@ SINGLE = frozenset(
 """Headers that may come once: two readers must not pick different ones."""
 
 USED = SINGLE | {b"accept", b"cookie", *cors.REQUEST_HEADERS}
+
+
+Away = Callable[[Scope], Response]
+"""Makes the page that is shown while Redis is away."""
 
 
 class Live(Protocol):
@@ -109,12 +114,19 @@ class Guard:
     """ASGI middleware; sets ``scope["state"]["user"]`` to the Principal, or None on open routes."""
 
     def __init__(
-        self, app: ASGIApp, *, directory: Directory, live: Live, listening: Listening
+        self,
+        app: ASGIApp,
+        *,
+        directory: Directory,
+        live: Live,
+        listening: Listening,
+        away: Away | None = None,
     ) -> None:
         self.app = app
         self._directory = directory
         self._live = live
         self._listening = listening
+        self._away = away
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -132,7 +144,7 @@ class Guard:
         try:
             answer = await self._check(seen, settings)
         except AssistantError as error:
-            answer = _refusal(seen, error)
+            answer = _refusal(seen, error, self._away)
         if seen.shared or seen.renew:
             send = _adding_headers(send, seen, settings)
         await (self.app if answer is None else answer)(scope, receive, send)
@@ -287,9 +299,12 @@ def _ambiguous(name: bytes) -> AssistantError:
     return Malformed(f"there is more than one {name.decode()} header")
 
 
-def _refusal(seen: Seen, error: AssistantError) -> Response:
-    wants_page = seen.method == "GET" and "text/html" in (seen.get(b"accept") or "")
-    if isinstance(error, Unauthorized) and wants_page and is_page(seen.path):
+def _refusal(seen: Seen, error: AssistantError, away: Away | None) -> Response:
+    accepts_page = seen.method == "GET" and "text/html" in (seen.get(b"accept") or "")
+    wants_page = accepts_page and is_page(seen.path)
+    if isinstance(error, StoreError) and wants_page and away is not None:
+        return away(seen.scope)
+    if isinstance(error, Unauthorized) and wants_page:
         query = seen.scope.get("query_string", b"").decode("latin-1")
         there = sign_in_address(seen.path, query)
         return RedirectResponse(there, status_code=303, headers={"cache-control": "no-store"})

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.system import WORKER_SILENT_MS
+from api.condition import WORKER_SILENT_MS
 from core import keys
 from core.errors import StoreError
 from core.store import Store

@@ -2,59 +2,49 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from api.condition import NO_WORKER, Condition, Trouble, of_store
 from api.principal import signed_in
 from core import keys
 from core.errors import StoreError, StoreUnavailable
 from core.models import usage
 from core.services import Services
 
-WORKER_SILENT_MS = 12_000
-
 
 class System:
     """The handlers."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, condition: Condition) -> None:
         self._services = services
+        self._condition = condition
 
     async def health(self) -> dict[str, str]:
         """Whether this process answers."""
         return {"status": "ok"}
 
     async def ready(self) -> Response:
-        """Whether messages would be answered: Redis and at least one worker."""
-        parts: dict[str, str] = {"api": "ok"}
+        """Whether messages would be answered: Redis takes writes, and there is a worker."""
+        parts: dict[str, str] = {"api": "ok", "redis": "ok", "worker": "ok"}
+        trouble: Trouble | None = None
         try:
-            parts["redis"] = "ok" if await self._ping() else "silent"
-            parts["worker"] = "ok" if await self._workers() else "none is running"
+            signs = await self._condition.signs()
+            if not signs.workers:
+                parts["worker"], trouble = "none is running", NO_WORKER
+            if self._condition.refused is not None:
+                raise self._condition.refused
         except StoreError as error:
-            parts["redis"] = error.detail
+            parts["redis"], trouble = error.detail, of_store(error)
             parts["worker"] = "unknown"
-        good = all(state == "ok" for state in parts.values())
-        status = {"status": "ok" if good else "degraded", "parts": parts}
-        return JSONResponse(status, 200 if good else 503)
-
-    async def _ping(self) -> bool:
-        redis = self._services.store.redis
-        return bool(await self._services.store.retry(lambda: redis.ping()))
-
-    async def _workers(self) -> list[str]:
-        redis, now = self._services.store.redis, int(time.time() * 1000)
-        rows = await self._services.store.retry(
-            lambda: cast(
-                "Awaitable[list[bytes]]",
-                redis.zrangebyscore(keys.workers(), now - WORKER_SILENT_MS, "+inf"),
-            )
-        )
-        return [row.decode() for row in rows]
+        status: dict[str, Any] = {"status": "degraded" if trouble else "ok", "parts": parts}
+        status["trouble"] = asdict(trouble) if trouble else None
+        return JSONResponse(status, 503 if trouble else 200)
 
     async def graph(self) -> Response:
         """The agent graph as mermaid text, nodes and edges."""
@@ -69,7 +59,7 @@ class System:
     async def system(self, request: Request) -> dict[str, Any]:
         """Redis, workers, waiting work and today's usage."""
         redis, user = self._services.store.redis, signed_in(request)
-        names = await self._workers()
+        names = (await self._condition.signs()).workers
 
         async def read() -> list[Any]:
             async with redis.pipeline(transaction=False) as pipe:
@@ -98,9 +88,9 @@ class System:
         }
 
 
-def system_router(services: Services) -> APIRouter:
+def system_router(services: Services, condition: Condition) -> APIRouter:
     """Routes of health and state."""
-    system = System(services)
+    system = System(services, condition)
     router = APIRouter(tags=["system"])
     router.add_api_route("/healthz", system.health, methods=["GET"])
     router.add_api_route("/readyz", system.ready, methods=["GET"])

@@ -15,7 +15,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -57,8 +57,16 @@ class Worker:
     """One worker process."""
 
     def __init__(
-        self, store: Store, blocking: Redis, live: LiveSettings, handler: Handler, give_up: GiveUp
+        self,
+        store: Store,
+        blocking: Redis,
+        live: LiveSettings,
+        handler: Handler,
+        give_up: GiveUp,
+        *,
+        about: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
+        """``about`` gives more figures for the sign of life."""
         self.name = f"{socket.gethostname()}-{os.getpid()}-{new_id('w')[2:8]}"
         self._store = store
         self._blocking = blocking
@@ -69,6 +77,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stale: dict[tuple[str, bytes], float] = {}
         self._draining = asyncio.Event()
+        self._about = about
         self._slots = asyncio.Semaphore(self._engine.concurrency)
         self._places: dict[str, Places] = {}
 
@@ -265,6 +274,7 @@ class Worker:
             "turns": self._turns.count,
             "pid": os.getpid(),
             "at": now,
+            **self._about(),
         }
         async with self._store.redis.pipeline(transaction=False) as pipe:
             pipe.hset(keys.worker(self.name), mapping=cast("dict[Any, Any]", about))

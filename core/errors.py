@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class AssistantError(Exception):
     """Base of all errors that a user may see; ``str(error)`` is safe to show."""
@@ -114,10 +116,17 @@ class StoreUnavailable(StoreError):
     code = "store_unavailable"
 
 
+Cause = Literal["memory", "disk", "read_only"]
+
+
 class StoreFull(StoreError):
     """Redis refuses writes: memory or disk is full, or it is a read-only replica."""
 
     code = "store_full"
+
+    def __init__(self, detail: str, cause: Cause = "memory") -> None:
+        super().__init__(detail)
+        self.cause: Cause = cause
 
 
 class StoreTooOld(StoreError):

@@ -191,9 +191,13 @@ def translate(error: BaseException) -> StoreError | Fenced:
             "Redis is out of memory (maxmemory reached); give it more memory, then try again"
         )
     if isinstance(error, ReadOnlyError) or "READONLY" in text:
-        return StoreFull("Redis is read-only (a replica); point REDIS_URL to the primary")
+        return StoreFull(
+            "Redis is read-only (a replica); point REDIS_URL to the primary", "read_only"
+        )
     if "MISCONF" in text or "No space left" in text:
-        return StoreFull("Redis cannot write to its disk; free some space, it recovers by itself")
+        return StoreFull(
+            "Redis cannot write to its disk; free some space, it recovers by itself", "disk"
+        )
     if isinstance(error, MaxConnectionsError):
         return StoreUnavailable("too many connections to Redis are in use; try again in a moment")
     if isinstance(error, ResponseError):

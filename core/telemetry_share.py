@@ -27,14 +27,20 @@ from redis.exceptions import RedisError
 
 from core import keys
 from core.bus import new_id
-from core.errors import StoreError
-from core.store import Store
+from core.errors import StoreError, StoreFull
+from core.store import Store, translate
 from core.telemetry import Role, families
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 5.0
 """Seconds between two writings; a scraper that comes every 15 s or more misses nothing."""
+
+AGAIN = 1.0
+"""Seconds after which a refused writing is tried again."""
+
+JUST_NOW = 0.2
+"""Seconds for which a writing tells whether Redis takes writes."""
 
 KEPT = 600
 """Seconds that the last figures of a process stay, for scrapers that come rarely."""
@@ -116,6 +122,10 @@ class Sharing:
         self._store = store
         self.role: Role = role
         self.name = name
+        self.refused: StoreFull | None = None
+        """Why Redis took no writes when we last tried: the cheapest way to know, for we write
+        anyway."""
+        self._tried = 0.0
 
     def own(self) -> Figures:
         """What this process has counted."""
@@ -123,6 +133,22 @@ class Sharing:
 
     async def write(self) -> None:
         """Leave the figures in Redis. Raises RedisError, OSError."""
+        self._tried = time.monotonic()
+        try:
+            await self._write()
+        except RedisError as error:
+            reason = translate(error)
+            self.refused = reason if isinstance(reason, StoreFull) else self.refused
+            raise
+        self.refused = None
+
+    async def try_now(self) -> None:
+        """Find out whether Redis takes writes, unless we did a moment ago."""
+        if time.monotonic() - self._tried > JUST_NOW:
+            with contextlib.suppress(RedisError, OSError):
+                await self.write()
+
+    async def _write(self) -> None:
         fields = cast("dict[Any, Any]", {"role": self.role, "packed": self.own().packed})
         async with self._store.redis.pipeline(transaction=False) as pipe:
             pipe.hset(keys.telemetry(self.name), mapping=fields)
@@ -163,7 +189,7 @@ class Sharing:
                 await self.write()
             except (RedisError, StoreError, OSError) as error:
                 log.debug("metrics not written: %s", error)
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(INTERVAL if self.refused is None else AGAIN)
 
 
 def _figures(name: str, fields: list[bytes | None], left: int) -> Figures | None:

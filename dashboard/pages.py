@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,48 @@ class RevalidatedFiles(StaticFiles):
         return response
 
 
-def mount_dashboard(app: FastAPI) -> None:
+@dataclass(frozen=True)
+class Looks:
+    """Templates and languages: what a page is drawn with."""
+
+    templates: Jinja2Templates
+    catalogues: Mapping[str, Catalogue]
+
+    def page(self, request: Request, name: str, *, status: int = 200, **context: Any) -> Response:
+        """A page in the visitor's language and theme."""
+        catalogue = self.catalogues[_language(request)]
+        common = {
+            "t": catalogue.text,
+            "language": catalogue.language,
+            "messages": catalogue.messages,
+            "theme": _theme(request),
+            "nonce": request.state.nonce,
+            "known": _user(request) is not None,
+        }
+        return self.templates.TemplateResponse(
+            request, f"{name}.html", common | context, status_code=status
+        )
+
+    def away(self, scope: Scope) -> Response:
+        """The page for everybody while nobody can be identified. It loads what was wanted again as
+        soon as that is possible."""
+        response = self.page(Request(scope), "away", status=503)
+        response.headers["Retry-After"] = "2"
+        return response
+
+
+def open_looks() -> Looks:
+    """Templates and languages as shipped."""
+    return Looks(Jinja2Templates(HERE / "templates"), load_catalogues(HERE / "locale"))
+
+
+def mount_dashboard(app: FastAPI, looks: Looks | None = None) -> None:
     """Add the pages, the static files and the security headers of all answers.
 
     Middleware added later runs outside ours, so call this after adding the rest.
     """
     static = HERE / "static"
-    templates = Jinja2Templates(HERE / "templates")
-    app.include_router(pages(templates, load_catalogues(HERE / "locale"), chat_modules(static)))
+    app.include_router(pages(looks or open_looks(), chat_modules(static)))
     app.mount("/static", RevalidatedFiles(directory=static), name="static")
     app.add_middleware(SecurityHeaders)
 
@@ -54,22 +89,10 @@ def chat_modules(static: Path) -> list[str]:
     return ["/static/vendor/lit.js", "/static/vendor/md.js", *own]
 
 
-def pages(
-    templates: Jinja2Templates, catalogues: Mapping[str, Catalogue], modules: list[str]
-) -> APIRouter:
+def pages(looks: Looks, modules: list[str]) -> APIRouter:
     """The router of all pages. Guarded ones read ``request.state.user``, which the API sets."""
     router = APIRouter(include_in_schema=False)
-
-    def page(request: Request, name: str, **context: Any) -> Response:
-        catalogue = catalogues[_language(request)]
-        common = {
-            "t": catalogue.text,
-            "language": catalogue.language,
-            "messages": catalogue.messages,
-            "theme": _theme(request),
-            "nonce": request.state.nonce,
-        }
-        return templates.TemplateResponse(request, f"{name}.html", common | context)
+    page = looks.page
 
     @router.get("/")
     @router.get("/t/{thread_id}")

@@ -53,7 +53,14 @@ async def _assemble(
     runner = Runner(graph, context)
     blocking = connect(url, blocking=True)
     stack.push_async_callback(blocking.aclose)
-    worker = Worker(services.store, blocking, services.settings, runner.run, runner.give_up)
+    worker = Worker(
+        services.store,
+        blocking,
+        services.settings,
+        runner.run,
+        runner.give_up,
+        about=services.gateway.reach_figures,
+    )
     functions = job_functions(services, saver)
     await stack.enter_async_context(running_jobs(url, functions, broken=worker.drain))
     show_zeros()

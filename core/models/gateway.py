@@ -18,8 +18,9 @@ from core.models.call_meter import CallMeter
 from core.models.catalog import ServerKind
 from core.models.discovery import PORTS, Server, discover
 from core.models.errors import ModelError
-from core.models.pieces import Piece
+from core.models.pieces import NoticePiece, Piece
 from core.models.probe import ProbeReport, not_found, probe
+from core.models.reach import Reach
 from core.models.servers import Servers, Target
 from core.models.transport import Transport, open_transport
 from core.models.windows import Windows
@@ -61,6 +62,7 @@ class Gateway:
         self._servers = Servers(store.redis, transport, self.discover)
         self._windows = Windows(self._servers, transport)
         self._background: set[asyncio.Task[None]] = set()
+        self.reach = Reach()
 
     @property
     def settings(self) -> Settings:
@@ -107,8 +109,14 @@ class Gateway:
             try:
                 while (pieces := await call.next()) is not None:
                     if pieces:
+                        if not isinstance(pieces[-1], NoticePiece):
+                            self.reach.note_answer()
                         meter.take(pieces)
                         yield pieces
+            except ModelError as error:
+                if error.kind == "unreachable":
+                    self.reach.note_miss(settings.model)
+                raise
             finally:
                 await call.aclose()
                 self._account(call, user_id, thread_id)
@@ -138,6 +146,7 @@ class Gateway:
             model = model.model_copy(update=found)
         report = await probe(self._transport, model)
         if report.refused is None:
+            self.reach.note_answer()
             target = Target(report.base_url, report.model, "")
             await self._servers.learn(target, report.capabilities)
         return report
@@ -155,6 +164,11 @@ class Gateway:
         """Let go of what runs beside the calls; their accounting is written first."""
         await self.settle()
         await self._windows.aclose()
+
+    def reach_figures(self) -> dict[str, int]:
+        """For a worker's sign of life: when a model answered, and when nobody was there (ms)."""
+        missed = self.reach.missed(self.settings.model)
+        return {"model_answered": self.reach.answered, "model_missed": missed}
 
     async def settle(self) -> None:
         """Wait until all accounting is written."""

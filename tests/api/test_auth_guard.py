@@ -10,10 +10,8 @@ import pytest
 from api.api_keys import create_key
 from api.principal import OWNER
 from core.settings import ServerSettings
-from core.store import Store, connect, read_scripts
 from tests.api.default_deny import assert_default_deny
-from tests.api.web import HERE, Web, build, serving
-from tests.support.canned_redis import canned_redis, error
+from tests.api.web import HERE, Web, serving
 
 FOREIGN = "http://evil.example"
 
@@ -295,34 +293,6 @@ async def test_errors_have_the_shape_of_their_readers(stranger: httpx.AsyncClien
     assert (page.status_code, page.headers["location"]) == (303, "/login")
     deeper = await stranger.get("/t/x?a=b", headers={"accept": "text/html,*/*"})
     assert deeper.headers["location"] == "/login?next=%2Ft%2Fx%3Fa%3Db"
-
-
-async def test_the_sign_in_page_knows_who_is_signed_in(
-    web: Web, browser: httpx.AsyncClient, stranger: httpx.AsyncClient
-) -> None:
-    assert (await browser.get("/login")).text == f"<p>page of {OWNER}</p>"
-    assert (await stranger.get("/login")).text == "<p>page of nobody</p>"
-    for path in ("/setup", "/static/app.js"):
-        assert (await browser.get(path)).text == "<p>page of nobody</p>"
-    cookies = dict(browser.cookies)
-    assert (await browser.post("/api/logout")).status_code == 204
-    async with web.client() as again:
-        again.cookies.update(cookies)
-        assert (await again.get("/login")).text == "<p>page of nobody</p>"
-
-
-async def test_the_sign_in_page_opens_while_redis_refuses(
-    web: Web, browser: httpx.AsyncClient
-) -> None:
-    async with canned_redis(lambda command: error("ERR no, thank you")) as url:
-        redis = connect(url)
-        refusing = build(Store(redis, read_scripts()), web.live.current)
-        async with refusing.client() as client:
-            client.cookies.update(dict(browser.cookies))
-            assert (await client.get("/")).status_code == 503
-            answer = await client.get("/login")
-            assert (answer.status_code, answer.text) == (200, "<p>page of nobody</p>")
-        await redis.aclose()
 
 
 @pytest.mark.parametrize(

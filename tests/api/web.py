@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from api.auth import Auth, install_auth
 from api.body import json_route
+from api.guard import Away
 from api.origins import Listening
 from api.principal import signed_in
 from core.settings import SecuritySettings, Settings
@@ -101,11 +102,11 @@ def routes() -> APIRouter:
     return router
 
 
-def build(store: Store, settings: Settings) -> Web:
+def build(store: Store, settings: Settings, *, away: Away | None = None) -> Web:
     """The app with the guard."""
     app = FastAPI(openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     live, listening = Live(settings), Listening(PORT)
-    auth = install_auth(app, store=store, live=live, listening=listening)
+    auth = install_auth(app, store=store, live=live, listening=listening, away=away)
     app.include_router(routes())
 
     @app.get("/api/events")

@@ -61,6 +61,7 @@ def create_app(world: World) -> FastAPI:
     _add_threads(app, world)
     _add_turns(app, world)
     _add_stream(app, world)
+    _add_status(app, world)
     add_settings(app, world)
     app.add_middleware(Session, world=world)
     mount_dashboard(app)
@@ -214,6 +215,29 @@ def _add_stream(app: FastAPI, world: World) -> None:
         after = request.headers.get("last-event-id") or since
         world.connections += 1
         return EventSourceResponse(_tail(world, thread, int(after.split("-")[-1] or 0)), ping=15)
+
+
+def _add_status(app: FastAPI, world: World) -> None:
+    @app.get("/readyz")
+    @app.get("/api/status")
+    async def status() -> Json:
+        return {"trouble": world.trouble}
+
+    @app.get("/api/status/events")
+    async def events() -> Response:
+        return EventSourceResponse(_status(world), ping=15)
+
+
+async def _status(world: World) -> AsyncIterator[dict[str, str]]:
+    world.status_streams += 1
+    try:
+        while True:
+            changed = world.changed
+            data = orjson.dumps({"trouble": world.trouble}).decode()
+            yield {"event": "status", "data": data}
+            await changed.wait()
+    finally:
+        world.status_streams -= 1
 
 
 async def _tail(world: World, thread: Thread, position: int) -> AsyncIterator[dict[str, str | int]]:

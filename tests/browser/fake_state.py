@@ -112,6 +112,9 @@ class World:
     refuse_next: Json | None = None
     cut_after: int = 0
     connections: int = 0
+    trouble: Json | None = None
+    status_streams: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     model: str = "scripted demo model"
     tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     runs: int = 0
@@ -119,6 +122,12 @@ class World:
     def gate(self, name: str) -> asyncio.Event:
         """The gate of this name."""
         return self.gates.setdefault(name, asyncio.Event())
+
+    def be_in(self, code: str | None) -> None:
+        """Let a trouble begin, or (None) end."""
+        self.trouble = {"code": code, "detail": "what the server says of it"} if code else None
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     def delete(self, thread_id: str) -> None:
         """Forget a thread and tell its readers."""

@@ -83,7 +83,7 @@ async def test_drafts_belong_to_their_threads(watch: Watch, world: World) -> Non
 async def test_missing_thread_is_said(watch: Watch) -> None:
     watch.allow("404")
     page = await watch.open("/t/nothing")
-    await expect(page.get_by_role("alert")).to_contain_text("does not exist any more")
+    await expect(page.locator(".thread-problem")).to_contain_text("does not exist any more")
 
 
 async def test_eight_tabs(watch: Watch, world: World, thread: Thread) -> None:

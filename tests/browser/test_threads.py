@@ -69,11 +69,11 @@ async def test_a_conversation_that_is_deleted_elsewhere_is_said_and_a_new_one_of
     await here.locator(".thread.current").get_by_role("button", name="Delete").click()
     await here.get_by_role("dialog").get_by_role("button", name="Delete").click()
     await here.wait_for_url("**/")
-    await expect(there.get_by_role("alert")).to_contain_text("This conversation was deleted.")
+    await expect(there.locator(".thread-problem")).to_contain_text("This conversation was deleted.")
     await expect(there.locator(".thread")).to_have_count(5)
     await expect(there.locator(".connection")).to_have_count(0)
     await expect(there.get_by_role("button", name="Stop")).to_have_count(0)
-    await there.get_by_role("alert").get_by_role("button", name="New chat").click()
+    await there.locator(".thread-problem").get_by_role("button", name="New chat").click()
     await there.wait_for_url(f"{watch.url}/")
     await expect(there.locator("#message")).to_have_value("words not sent yet")
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import dashboard
 from dashboard.addresses import destination, sign_in_address
-from dashboard.pages import mount_dashboard
+from dashboard.pages import mount_dashboard, open_looks
 
 STATIC = Path(dashboard.__file__).parent / "static"
 TEMPLATES = Path(dashboard.__file__).parent / "templates"
@@ -86,6 +86,34 @@ async def test_strangers_are_sent_to_sign_in(
 async def test_who_is_signed_in_needs_no_login_page(client: httpx.AsyncClient) -> None:
     answer = await client.get("/login")
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+async def test_the_page_for_an_outage_loads_again_and_keeps_the_policy() -> None:
+    looks = open_looks()
+    app = FastAPI()
+
+    class Away:
+        """Stands for the guard while Redis is away."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await (looks.away(scope) if scope["path"] == "/t/t1" else self.app)(
+                scope, receive, send
+            )
+
+    app.add_middleware(Away)
+    mount_dashboard(app, looks)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://test"
+    ) as client:
+        page = await client.get("/t/t1", headers={"accept-language": "ru"})
+        assert (page.status_code, page.headers["retry-after"]) == (503, "2")
+        assert page.headers["cache-control"] == "no-store"
+        assert "require-trusted-types-for" in page.headers["content-security-policy"]
+        assert "/static/js/pages/away.js" in page.text
+        assert "Минуту" in page.text
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ export function goToLogin() {
   location.assign(here === '/' ? '/login' : `/login?next=${encodeURIComponent(here)}`);
 }
 
+/** Let the line at the top of the page find out what is wrong. */
+const refused = () => document.dispatchEvent(new Event('assistant-refused'));
+
 /**
  * @param {Response} response
  * @returns {Promise<ApiError>}
@@ -54,9 +57,11 @@ export async function call(method, path, body, { door = false, signal } = {}) {
     });
   } catch (error) {
     if (signal?.aborted) throw error;
+    refused();
     throw new ApiError(0, 'offline', t('error.offline'));
   }
   if (response.status === 401 && !door) goToLogin();
+  if (response.status === 503) refused();
   if (!response.ok) throw await failure(response);
   if (response.status === 204) return null;
   return response.json().catch(() => null);

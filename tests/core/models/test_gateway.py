@@ -205,6 +205,21 @@ async def test_a_server_that_hangs_up_on_a_new_connection_is_not_asked_twice(
     assert len(server.bodies) == 1
 
 
+async def test_it_is_remembered_whether_the_model_was_there(gateway: Gateway, at: Settle) -> None:
+    async with serve(lambda request: say(request, "Hello")) as server:
+        there = at(server.base_url)
+        await ask(gateway, there)
+    answered = gateway.reach.answered
+    assert answered > 0
+    assert gateway.reach.missed(there.model) == 0
+    with pytest.raises(ModelError):
+        await ask(gateway, there)
+    assert gateway.reach.missed(there.model) >= answered
+    assert gateway.reach.answered == answered
+    # With other settings nothing is known yet.
+    assert gateway.reach.missed(at("http://127.0.0.1:1/v1").model) == 0
+
+
 @pytest.mark.parametrize("name", ["cut", "error_in_stream_data", "error_prefix_line"])
 async def test_a_failure_in_the_middle_is_never_retried(
     gateway: Gateway, at: Settle, quirks: ModelServer, name: str

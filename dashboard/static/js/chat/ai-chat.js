@@ -3,6 +3,7 @@ import { html, LitElement, nothing, repeat } from '../../vendor/lit.js';
 import '../appearance.js';
 import { icon } from '../icon.js';
 import { t } from '../i18n.js';
+import { watched } from '../trouble.js';
 import './ai-composer.js';
 import './ai-message.js';
 import './ai-sidebar.js';
@@ -26,10 +27,14 @@ class AiChat extends LitElement {
     this.following = true;
     this.drawer = false;
     this.problem = '';
+    /** whether the problem passes with the trouble that the line at the top tells of */
+    this.passing = false;
     this.noModel = false;
     this.loadingOlder = false;
     this.session.addEventListener('change', () => this.requestUpdate());
     this.session.addEventListener('turn-finished', () => void this.#sidebar.refresh());
+    this.session.addEventListener('arrived', event => this.#composer.drop(/** @type {CustomEvent} */ (event).detail));
+    watched.addEventListener('recovered', () => this.#recover());
     this.session.addEventListener('gone', () => void this.#sidebar.refresh());
     this.session.addEventListener('created', event => this.#created(/** @type {CustomEvent} */ (event).detail.id));
     addEventListener('popstate', () => this.#show(threadOfUrl()));
@@ -125,9 +130,17 @@ class AiChat extends LitElement {
       await action();
       return true;
     } catch (error) {
+      this.passing = error.status === 0 || error.status === 503;
       this.problem = error.retryAfter ? `${error.message} ${t('error.retry_after', { n: error.retryAfter })}` : error.message;
       return false;
     }
+  }
+
+  // What went wrong while the assistant did not answer is old news now.
+  #recover() {
+    if (this.passing) this.problem = '';
+    if (this.#sidebar.problem) void this.#sidebar.refresh();
+    this.session.recover();
   }
 
   async #older() {

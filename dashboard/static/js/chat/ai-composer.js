@@ -2,7 +2,7 @@
 import { html, LitElement, nothing } from '../../vendor/lit.js';
 import { icon } from '../icon.js';
 import { t } from '../i18n.js';
-import { loadDraft, saveDraft } from './drafts.js';
+import { forgetUnsent, loadDraft, loadUnsent, saveDraft } from './drafts.js';
 
 class AiComposer extends LitElement {
   static properties = {
@@ -37,7 +37,7 @@ class AiComposer extends LitElement {
     const sameText = changed.get('threadId') === null && this.keepText;
     this.keepText = false;
     if (sameText) saveDraft(this.threadId, this.box.value);
-    else this.fill(loadDraft(this.threadId), false);
+    else this.fill(loadDraft(this.threadId) || (loadUnsent(this.threadId)?.text ?? ''), false);
   }
 
   /** @param {string} text */
@@ -50,6 +50,17 @@ class AiComposer extends LitElement {
   /** Put words back that could not be sent, unless others have been typed since. @param {string} text */
   restore(text) {
     if (!this.box.value.trim()) this.fill(text);
+  }
+
+  /** Words that had arrived although nobody heard so. @param {string} text */
+  drop(text) {
+    if (this.box.value === text) this.fill('', false);
+  }
+
+  #input() {
+    // Words that were put back and then wiped out are not wanted back once more.
+    if (!this.box.value) forgetUnsent(this.threadId);
+    this.#typed();
   }
 
   #typed() {
@@ -87,7 +98,7 @@ class AiComposer extends LitElement {
       <div class="composer-box">
         <label class="visually-hidden" for="message">${t('composer.label')}</label>
         <textarea id="message" rows="1" placeholder=${t('composer.placeholder')} enterkeyhint="send"
-          @input=${this.#typed} @keydown=${this.#key}></textarea>
+          @input=${this.#input} @keydown=${this.#key}></textarea>
         <div class="composer-actions">
           ${this.running ? html`<button type="button" class="stop" aria-disabled=${this.stopping}
             title=${t('composer.stop')} @click=${() => this.dispatchEvent(new Event('stop'))}>

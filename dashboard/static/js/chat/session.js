@@ -2,6 +2,7 @@
 import { ApiError, call, freshId } from '../api.js';
 import { t } from '../i18n.js';
 import { Conversation } from './conversation.js';
+import { forgetUnsent, loadUnsent, saveUnsent } from './drafts.js';
 import { StreamSlot } from './slots.js';
 import { ThreadStream } from './stream.js';
 
@@ -30,6 +31,8 @@ export class ThreadSession extends EventTarget {
     this.loading = false;
     /** why the thread cannot be shown */
     this.problem = '';
+    /** whether loading it again may help */
+    this.failed = false;
     this.lost = false;
     this.lostTimer = 0;
     /** @type {ThreadStream | undefined} */
@@ -71,6 +74,8 @@ export class ThreadSession extends EventTarget {
     this.stream?.close();
     this.#reset();
     this.threadId = threadId;
+    this.unsent = loadUnsent(threadId);
+    this.failed = false;
     if (!threadId) {
       this.#changed();
       return;
@@ -84,13 +89,30 @@ export class ThreadSession extends EventTarget {
       this.title = thread.title ?? '';
       this.before = thread.messages_before ?? null;
       this.conversation.load(thread);
+      this.#findArrived(thread.messages);
       this.#follow(thread.events_since ?? '');
     } catch (error) {
       if (signal.aborted) return;
+      this.failed = error.status !== 404;
       this.problem = error instanceof ApiError && error.status === 404 ? t('thread.missing') : String(error.message);
     }
     this.loading = false;
     this.#changed();
+  }
+
+  // A message that was on its way when the page was left may have arrived.
+  #findArrived(/** @type {any[]} */ messages) {
+    const { unsent } = this;
+    if (!unsent || !messages.some(message => message.id === unsent.id)) return;
+    this.unsent = undefined;
+    forgetUnsent(this.threadId, unsent.id);
+    this.dispatchEvent(new CustomEvent('arrived', { detail: unsent.text }));
+  }
+
+  /** The assistant answers again: load what could not be loaded. */
+  recover() {
+    if (this.failed) void this.open(this.threadId);
+    else this.stream?.hurry();
   }
 
   /** @param {string} since */
@@ -189,14 +211,21 @@ export class ThreadSession extends EventTarget {
   async send(text) {
     // The same words after a failure are the same message: the first try may have arrived.
     if (this.unsent?.text !== text) this.unsent = { id: freshId(), text };
-    const { id } = this.unsent;
-    const { conversation } = this;
+    const { unsent, conversation, threadId: before } = this;
+    const { id } = unsent;
+    // Words that wait for an answer of the server outlive a reload of the page.
+    saveUnsent(before, unsent);
     const item = conversation.ask(id, text);
     this.#changed();
     try {
-      const threadId = this.threadId ?? await this.#create(text, conversation);
+      const threadId = before ?? await this.#create(text, conversation);
+      if (!before) {
+        forgetUnsent(null, id);
+        saveUnsent(threadId, unsent);
+      }
       conversation.accepted(item, await call('POST', `/api/threads/${threadId}/messages`, { text, id }));
-      this.unsent = undefined;
+      forgetUnsent(threadId, id);
+      if (this.unsent === unsent) this.unsent = undefined;
     } catch (error) {
       conversation.withdraw(item);
       throw error;

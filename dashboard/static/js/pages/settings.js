@@ -2,6 +2,7 @@
 import '../appearance.js';
 import { call } from '../api.js';
 import { t } from '../i18n.js';
+import { watched } from '../trouble.js';
 import { byId, clearErrors, onSubmit, showErrors } from './form.js';
 import { findServers, fillModels, showReport } from './model-parts.js';
 import { confirmPassword } from './password-dialog.js';
@@ -60,7 +61,14 @@ function card({ id, controls, ids, load, save, after }) {
       showErrors(form, error, ids);
     }
   });
-  void load().then(show, error => showErrors(form, error, ids));
+  const begin = () => load().then(show, error => {
+    showErrors(form, error, ids);
+    watched.addEventListener('recovered', () => {
+      clearErrors(form);
+      void begin();
+    }, { once: true });
+  });
+  void begin();
 }
 
 /** @param {() => Promise<any>} action */
