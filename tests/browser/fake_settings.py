@@ -12,6 +12,13 @@ from tests.browser.fake_state import Json, World
 
 DEFAULTS: dict[str, Json] = {
     "model": {"base_url": "", "name": "", "api_key": {"set": False, "last4": ""}},
+    "cloud": {
+        "enabled": False,
+        "base_url": "https://api.openai.com/v1",
+        "model": "gpt-4o-mini",
+        "daily_tokens": 200_000,
+        "api_key": {"set": True, "last4": "9876"},
+    },
     "orchestrator": {"autonomous_mode": False, "max_iterations": 5, "quality_threshold": 0.8},
 }
 SERVERS: list[Json] = [
@@ -58,7 +65,7 @@ def add_settings(app: FastAPI, world: World) -> None:
         if "://" not in changes.get("base_url", "http://"):
             return _invalid(f"{group}.base_url: this is not a URL; write it like http://host/v1")
         if "api_key" in changes:
-            changes["api_key"] = {"set": True, "last4": changes["api_key"][-4:]}
+            changes["api_key"] = {"set": bool(changes["api_key"]), "last4": changes["api_key"][-4:]}
         world.settings[group] |= changes
         return JSONResponse({"values": world.settings[group], "sources": {}})
 

@@ -99,13 +99,36 @@ async def test_model_settings(watch: Watch, world: World) -> None:
     await form.get_by_role("button", name="Save").click()
     await expect(form.locator(".saved")).to_have_text("Saved. In effect now.")
     await expect(form.locator("#api_key")).to_have_value("")
-    await expect(form.locator("#api_key")).to_have_attribute(
-        "placeholder", "Stored, ends with 9876"
-    )
+    await expect(form.locator(".secret-state")).to_contain_text("A key is set.")
+    assert "9876" not in await page.content()
     assert world.calls[-1][2]["name"] == "llama3.2:3b"
     await form.get_by_role("button", name="Save").click()
     await expect(form.locator(".saved")).to_have_text("Saved. In effect now.")
     assert world.calls[-1] == ("PUT", "/api/settings/model", {})
+
+
+@pytest.mark.parametrize(("group", "field"), [("model", "#api_key"), ("cloud", "#cloud_api_key")])
+async def test_a_key_is_removed_without_touching_the_rest(
+    watch: Watch, world: World, group: str, field: str
+) -> None:
+    page = await watch.open("/settings", width=390)
+    form = page.locator(f"#{group}")
+    await form.locator(field).fill("secret-1234")
+    await form.get_by_role("button", name="Save").click()
+    await expect(form.locator(".saved")).to_have_text("Saved. In effect now.")
+    assert world.settings[group]["api_key"]["set"]
+    address = form.get_by_label("Server address")
+    await address.fill("http://half.typed")
+    await form.get_by_role("button", name="Remove key").click()
+    await expect(form.locator(".saved")).to_have_text("The key is removed.")
+    await expect(form.locator(".secret-state")).to_contain_text("No key is set.")
+    await expect(form.get_by_role("button", name="Remove key")).not_to_be_visible()
+    await expect(form.locator(field)).to_be_focused()
+    await expect(address).to_have_value("http://half.typed")
+    assert world.calls[-1][:2] == ("PUT", f"/api/settings/{group}")
+    assert world.settings[group]["api_key"] == {"set": False, "last4": ""}
+    await page.reload()
+    await expect(form.locator(".secret-state")).to_contain_text("No key is set.")
 
 
 async def test_connection_report(watch: Watch, world: World) -> None:

@@ -40,6 +40,9 @@ async def test_secrets_are_never_shown(stack: Stack) -> None:
         saved = await client.put("/api/settings/cloud", json=body)
         assert saved.json()["values"]["api_key"] == {"set": True, "last4": "mnop"}
         assert "abcdefgh" not in (await client.get("/api/settings/cloud")).text
+        cleared = await client.put("/api/settings/cloud", json={"api_key": ""})
+        assert cleared.json()["values"]["api_key"] == {"set": False, "last4": ""}
+        await client.put("/api/settings/cloud", json=body)
         moved = await client.put("/api/settings/cloud", json={"base_url": "https://other.host/v1"})
         assert moved.json()["values"]["api_key"]["set"] is False, "a key stays with its host"
         await client.put("/api/settings/cloud", json={"api_key": None, "base_url": None})

@@ -21,21 +21,23 @@ const toggle = (/** @type {string} */ id) => ({
   read: () => byId(id).checked,
   write: (/** @type {any} */ value) => { byId(id).checked = Boolean(value); },
 });
-// A secret is never sent to the page; an empty field keeps the stored one.
+// A secret is never shown; an empty field keeps the stored one, which a button removes.
 const secret = (/** @type {string} */ id) => ({
   read: () => byId(id).value,
   write: (/** @type {any} */ value) => {
     byId(id).value = '';
-    byId(id).placeholder = value?.set ? t('secret.stored', { last4: value.last4 ?? '' }) : t('secret.none');
+    byId(id).placeholder = '';
+    byId(`${id}-state`).textContent = t(value?.set ? 'secret.stored' : 'secret.none');
+    byId(`${id}-remove`).hidden = !value?.set;
   },
 });
 
 /**
  * A form on a group of values.
  * @param {{ id: string, controls: Record<string, Control>, ids?: Record<string, string>,
- *   load: () => Promise<any>, save: (changes: any) => Promise<any>, after?: (values: any) => void }} options
+ *   secrets?: string[][], load: () => Promise<any>, save: (changes: any) => Promise<any>, after?: (values: any) => void }} options
  */
-function card({ id, controls, ids, load, save, after }) {
+function card({ id, controls, ids, secrets = [], load, save, after }) {
   const form = byId(id);
   const said = form.querySelector('.saved');
   /** @type {Record<string, any>} */
@@ -49,6 +51,23 @@ function card({ id, controls, ids, load, save, after }) {
   const changes = () => Object.fromEntries(Object.entries(controls)
     .map(([name, control]) => [name, control.read()])
     .filter(([name, value]) => !Object.is(value, stored[name])));
+
+  for (const [name, inputId] of secrets) {
+    byId(`${inputId}-remove`).addEventListener('click', async () => {
+      clearErrors(form);
+      try {
+        await withPassword(() => save({ [name]: '' }));
+        const values = await load();
+        controls[name].write(values[name]);
+        stored[name] = controls[name].read();
+        // OPENAI_API_KEY of the environment serves the cloud as well; only there it can be taken away.
+        said.textContent = t(values[name].set ? 'secret.stays' : 'secret.removed');
+        byId(inputId).focus();
+      } catch (error) {
+        showErrors(form, error, ids);
+      }
+    });
+  }
 
   form.addEventListener('input', () => { said.textContent = ''; });
   onSubmit(form, async () => {
@@ -90,8 +109,20 @@ const group = group => ({
 card({
   id: 'model',
   controls: { base_url: text('base_url'), name: text('name'), api_key: secret('api_key') },
+  secrets: [['api_key', 'api_key']],
   ...group('model'),
   after: () => void fillModels(),
+});
+
+card({
+  id: 'cloud',
+  controls: {
+    enabled: toggle('enabled'), base_url: text('cloud_base_url'), model: text('cloud_model'),
+    daily_tokens: number('daily_tokens'), api_key: secret('cloud_api_key'),
+  },
+  ids: { base_url: 'cloud_base_url', model: 'cloud_model', api_key: 'cloud_api_key' },
+  secrets: [['api_key', 'cloud_api_key']],
+  ...group('cloud'),
 });
 
 card({
