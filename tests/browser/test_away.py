@@ -84,6 +84,10 @@ async def test_missing_thread_is_said(watch: Watch) -> None:
     watch.allow("404")
     page = await watch.open("/t/nothing")
     await expect(page.locator(".thread-problem")).to_contain_text("does not exist any more")
+    await expect(page.locator("#message")).not_to_be_visible()
+    await expect(page.locator("h1")).to_have_text("Assistant")
+    await page.get_by_role("main").get_by_role("button", name="New chat").click()
+    await expect(page.locator("#message")).to_be_focused()
 
 
 async def test_eight_tabs(watch: Watch, world: World, thread: Thread) -> None:

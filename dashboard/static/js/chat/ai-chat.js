@@ -83,7 +83,7 @@ class AiChat extends LitElement {
     history.pushState(null, '', id ? `/t/${id}` : '/');
     this.#show(id);
     if (narrow.matches) this.#closeDrawer();
-    else this.#composer.box.focus();
+    else this.#focus('#message');
   }
 
   // What was about to be said to a conversation that is gone can be said to a new one.
@@ -159,13 +159,18 @@ class AiChat extends LitElement {
     return kind === 'tool' || kind === 'approval' ? t(`status.${kind}`, { name: name ?? '' }) : t(`status.${kind}`);
   }
 
+  /** Whether there is nobody to write to: the conversation will not come back. */
+  get #isGone() {
+    return Boolean(this.session.problem) && !this.session.failed;
+  }
+
   get #busy() {
     return this.session.conversation.activeRun !== null;
   }
 
   #header() {
     const { title, threadId } = this.session;
-    const heading = title || t(threadId ? 'threads.untitled' : 'threads.new');
+    const heading = title || (this.#isGone ? t('app.name') : t(threadId ? 'threads.untitled' : 'threads.new'));
     document.title = threadId && title ? `${title} · ${t('app.name')}` : t('app.name');
     return html`<header class="chat-head">
       <button type="button" class="ghost icon-button open-sidebar" aria-label=${t('threads.open')}
@@ -221,7 +226,7 @@ class AiChat extends LitElement {
             <p class="status" role="status">${this.#status}</p>
             <div role="status" class="connection-slot">${this.#connection()}</div>
           </div>
-          <ai-composer .threadId=${session.threadId} .running=${this.#busy} .stopping=${conversation.stopping}
+          <ai-composer ?hidden=${this.#isGone} .threadId=${session.threadId} .running=${this.#busy} .stopping=${conversation.stopping}
             .problem=${this.problem} .disabled=${Boolean(session.problem) || session.loading}
             @send=${(/** @type {CustomEvent} */ event) => this.#send(event.detail.text)}
             @stop=${() => this.#try(() => session.stop())}></ai-composer>
