@@ -23,6 +23,7 @@ from api.openai_compat import openai_router
 from api.origins import Listening
 from api.settings import settings_router
 from api.sse import Streams, sse_router
+from api.stalled import CutsOffStalled
 from api.status import status_router
 from api.system import system_router
 from api.threads import threads_router
@@ -168,6 +169,7 @@ async def run_web(loaded: Loaded, url: str, listener: socket.socket) -> None:
     async with open_web(loaded, url, Listening(port)) as web:
         config = uvicorn.Config(
             web.app,
+            http=CutsOffStalled,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -12,14 +12,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-from sse_starlette.sse import SendTimeoutError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.condition import WORKER_SILENT_MS
 from core import keys
 from core.errors import StoreError
 from core.store import Store
-from core.telemetry import HTTP_REQUESTS, HTTP_SECONDS, SLOW_READERS, STATE, families
+from core.telemetry import HTTP_REQUESTS, HTTP_SECONDS, STATE, families
 from core.telemetry_share import Sharing, merged
 
 COUNTED_THREADS = 1000
@@ -129,9 +128,6 @@ class HttpMeter:
 
         try:
             await self.app(scope, receive, sending)
-        except SendTimeoutError:
-            SLOW_READERS.inc()
-            raise
         except Exception:
             if not status:  # the server around us answers for us
                 _count(scope, 500, time.perf_counter() - begun)

@@ -4,8 +4,10 @@ parent."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
+import resource
 import signal
 import sys
 
@@ -19,12 +21,28 @@ STOP_AFTER = 15.0
 COLLECT_AFTER = (20_000, 20, 50)
 """Allocations between garbage collections, and collections between those of older objects."""
 
+DESCRIPTORS = 65_536
+"""Open files that a process of ours may need at most; each event stream is one."""
+
 
 def process_settings() -> Loaded:
     """Settings of this process, with logging set up. Raises ConfigError."""
     loaded = load()
     set_up_logging(loaded.settings.log, secrets_of(loaded.settings))
     return loaded
+
+
+def room_for_connections() -> None:
+    """Raise the soft limit of open files as far as the hard one allows.
+
+    Many systems allow 1,024 by default, for the sake of programs that use select(); ours do not,
+    and a thousand readers need more.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS has a further limit, unannounced
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def warn_of_slips() -> None:

@@ -8,7 +8,13 @@ import socket
 import uvloop
 
 from api.app import bind, run_web
-from api.process import follow_parent, keep_what_is_loaded, process_settings, running_store
+from api.process import (
+    follow_parent,
+    keep_what_is_loaded,
+    process_settings,
+    room_for_connections,
+    running_store,
+)
 from core.settings_source import Loaded
 
 
@@ -19,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
     loaded = process_settings()
+    room_for_connections()
     url = running_store(loaded)
     keep_what_is_loaded()
     uvloop.run(_serve(loaded, url, bind(loaded.settings.server)))

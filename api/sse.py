@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 PING = 10
 """Seconds between comments on a silent stream; proxies cut silent connections after 60."""
 
-SEND_TIMEOUT = 30.0
 RETRY = b"retry: 2000\n\n"
 FAREWELL = b"event: server_shutdown\ndata: {}\n\n"
 RESET = b"event: reset\ndata: {}\n\n"
@@ -144,7 +143,6 @@ def respond(frames: AsyncGenerator[bytes]) -> EventSourceResponse:
         _until_outage(frames),
         ping=PING,
         ping_message_factory=_ping,
-        send_timeout=SEND_TIMEOUT,
         sep="\n",
     )
 

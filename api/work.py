@@ -6,7 +6,13 @@ import argparse
 
 import uvloop
 
-from api.process import follow_parent, keep_what_is_loaded, process_settings, running_store
+from api.process import (
+    follow_parent,
+    keep_what_is_loaded,
+    process_settings,
+    room_for_connections,
+    running_store,
+)
 from core.settings_source import Loaded
 from graph.worker import run_worker
 
@@ -18,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Work until SIGTERM, then drain."""
     loaded = process_settings()
+    room_for_connections()
     keep_what_is_loaded()
     uvloop.run(_work(loaded, running_store(loaded)))
     return 0

@@ -165,7 +165,7 @@ STREAM_READERS = Gauge(
 )
 SLOW_READERS = Counter(
     "assistant_stream_readers_dropped_total",
-    "Streams ended because their reader was too slow; clients come back with their last id.",
+    "Connections ended because their client read too slowly; clients come back with their last id.",
     registry=API,
 )
 
