@@ -84,8 +84,9 @@ async def process(
     fds: Sequence[int] = (),
     log: Path | None = None,
     env: dict[str, str] | None = None,
+    limit: int = 2**16,
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Run Python with arguments; SIGTERM at the end."""
+    """Run Python with arguments; SIGTERM at the end. ``limit``: bytes of its longest line."""
     # What is not logged is shown: a subject that dies must not pass for a slow one.
     with log.open("ab") if log else nullcontext(None) as errors:
         started = await asyncio.create_subprocess_exec(
@@ -98,6 +99,7 @@ async def process(
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
+            limit=limit,
         )
     try:
         yield started
@@ -222,12 +224,16 @@ class Ours:
         assert self.process is not None
         return group(self.process.pid)
 
-    async def start(self) -> float:
+    async def start(self, workers: int = 1) -> float:
         """Start; seconds until `readyz` says that a message would be answered."""
         (self.home / "run" / "web.json").unlink(missing_ok=True)
         started = time.perf_counter()
         self.process = await self._stack.enter_async_context(
-            process(("assistant.py", "up"), log=self.home / "up.log", env=self.environment)
+            process(
+                ("assistant.py", "up", "--workers", str(workers)),
+                log=self.home / "up.log",
+                env=self.environment,
+            )
         )
         while not await self._ready():
             if time.perf_counter() - started > START_SECONDS:
@@ -253,9 +259,10 @@ class Ours:
         await self._stack.aclose()
         self._stack = AsyncExitStack()
 
-    async def open(self) -> OurChat:
+    async def open(self, key: str = "") -> OurChat:
         host, port = address(self.url)
-        wire, events = await open_wire(host, port, self.key), await open_wire(host, port, self.key)
+        key = key or self.key
+        wire, events = await open_wire(host, port, key), await open_wire(host, port, key)
         thread = await wire.call("POST", "/api/threads", {})
         events.send("GET", f"/api/threads/{thread['id']}/events")
         await events.until(b"", b"retry: 2000")
