@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 from redis.asyncio import Redis
 
-from benchmarks import latency, load, rest
+from benchmarks import latency, load, readers, rest
 from benchmarks.machine import BUSY, describe
 from benchmarks.report import Results, markdown, write_docs
 from benchmarks.subjects import ROOT, Bare, Direct, Ours, Raw, bare, direct, model_server, ours
@@ -38,6 +38,7 @@ class Size:
     idle_seconds: float = 20
     starts: int = 3
     stored: int = STORED
+    crowd: readers.Crowd = field(default_factory=readers.Crowd)
 
 
 QUICK = Size(
@@ -50,6 +51,7 @@ QUICK = Size(
     idle_seconds=5,
     starts=1,
     stored=500,
+    crowd=readers.Crowd(readers=200, mute=2, streams=(2,), seconds=5),
 )
 
 
@@ -110,6 +112,17 @@ class Bench:
             self.results.load.append(await load.under_load(self.ours, threads, each))
             self.results.load.append(await load.under_load(self.bare, threads, bare_each))
 
+    async def readers(self) -> None:
+        """A thousand event streams, at a web process that was just started."""
+        await self.restart()
+        self.results.readers = await readers.measure(self.ours, self.redis, self.size.crowd)
+
+    async def restart(self, workers: int = 1) -> None:
+        """Stop, and start again on what is stored."""
+        await self.ours.stop()
+        await self.redis.connection_pool.disconnect()
+        await self.ours.start(workers)
+
     async def idle(self) -> None:
         """Nothing happens."""
         self.results.idle = await rest.idle(self.ours, self.redis, self.size.idle_seconds)
@@ -158,13 +171,14 @@ def sections(bench: Bench) -> dict[str, Callable[[], Awaitable[None]]]:
         "processes": bench.processes,
         "length": bench.length,
         "load": bench.load,
+        "readers": bench.readers,
         "idle": bench.idle,
         "start": bench.start,
         "stored": bench.stored,
     }
 
 
-NAMES = ("latency", "processes", "length", "load", "idle", "start", "stored")
+NAMES = ("latency", "processes", "length", "load", "readers", "idle", "start", "stored")
 
 
 def parse() -> argparse.Namespace:

@@ -8,6 +8,7 @@ from statistics import median
 
 from benchmarks.latency import PAUSE_MS, TOKENS, Latency, Storage
 from benchmarks.load import Load
+from benchmarks.readers import Readers
 from benchmarks.rest import Idle, Start, Stored
 from benchmarks.subjects import ROOT
 
@@ -26,6 +27,7 @@ class Results:
     processes: dict[str, float] = field(default_factory=dict[str, float])
     storage: list[Storage] = field(default_factory=list[Storage])
     load: list[Load] = field(default_factory=list[Load])
+    readers: Readers | None = None
     idle: Idle | None = None
     start: list[Start] = field(default_factory=list[Start])
     stored: Stored | None = None
@@ -63,6 +65,7 @@ def targets(results: Results) -> Iterator[Target]:
         name = f"stored per turn beyond the texts, turns {stored.first + 1:,} to {stored.last:,}"
         yield Target(name, 2, stored.beyond / 1024, "KB")
     yield from _at_once(results)
+    yield from _for_readers(results)
     if results.idle is not None:
         yield Target("idle memory of the whole group (PSS)", 250, results.idle.pss, "MiB")
         yield Target("idle CPU of the whole group", 0.5, results.idle.cpu, "% of a core")
@@ -80,6 +83,19 @@ def _flat(results: Results) -> Iterator[Target]:
             what = {"first": "time to first token", "total": "total", "cpu": "CPU"}[name]
             ratio = getattr(last, name) / getattr(first, name)
             yield Target(f"{what} after {last.after:,} turns : on a new thread", 1.2, ratio, "×")
+
+
+def _for_readers(results: Results) -> Iterator[Target]:
+    if (found := results.readers) is None:
+        return
+    readers = f"{found.levels[0].readers:,} readers"
+    for level in found.levels:
+        name = f"{readers}, {level.streams} answers at a time"
+        yield Target(f"{name}: delivery p99", 1000, level.p99, "ms")
+        yield Target(f"{name}: events missed, readers cut off", 0, level.missed + level.cut, "")
+    yield Target(f"{readers}: memory of the web process (PSS)", 150, found.connected.pss, "MiB")
+    left = found.mute.readers - found.mute.evicted + found.mute.kept
+    yield Target("readers that never read and are still held", 0, left, "")
 
 
 def _at_once(results: Results) -> Iterator[Target]:
@@ -115,6 +131,7 @@ def markdown(results: Results) -> str:
         *_processes(results),
         *_storage(results),
         *_load(results),
+        *_readers(results),
         *_rest(results),
     ]
     return "\n\n".join(parts)
@@ -190,6 +207,40 @@ def _load(results: Results) -> Iterator[str]:
     ]
     if rows:
         yield table(head, rows)
+
+
+def _readers(results: Results) -> Iterator[str]:
+    if (found := results.readers) is None:
+        return
+    head = (
+        "readers of one web process",
+        "answers at a time",
+        "events delivered/s",
+        "delay p50 / p99 / max",
+        "missed",
+        "CPU of web",
+        "client's CPU",
+    )
+    rows = [
+        [
+            f"{level.readers:,}",
+            str(level.streams),
+            f"{level.per_second:,.0f}",
+            f"{level.p50:.0f} / {level.p99:.0f} / {level.worst:.0f} ms",
+            str(level.missed),
+            f"{level.web_cpu:.0f} %",
+            f"{level.client_cpu:.0f} %",
+        ]
+        for level in found.levels
+    ]
+    yield table(head, rows)
+    states = (("before", found.before), ("connected", found.connected), ("after", found.after))
+    held = ", ".join(f"{when} {m.pss:.0f} MiB (RSS {m.rss:.0f})" for when, m in states)
+    yield (
+        f"Memory of the web process: {held}. Of {found.mute.readers} readers beside them that "
+        f"never read {found.mute.evicted} were cut off, the last after {found.mute.seconds:.0f} s; "
+        f"{found.mute.kept} of their connections were left."
+    )
 
 
 def _rest(results: Results) -> Iterator[str]:

@@ -237,9 +237,14 @@ class Ours:
         )
         while not await self._ready():
             if time.perf_counter() - started > START_SECONDS:
-                raise Lost((self.home / "up.log").read_text()[-2000:])
+                raise Lost(self.log()[-2000:])
             await asyncio.sleep(0.01)
         return time.perf_counter() - started
+
+    def log(self) -> str:
+        """What its processes said."""
+        file = self.home / "up.log"
+        return file.read_text(errors="replace") if file.exists() else ""
 
     async def _ready(self) -> bool:
         self.url = read_address(self.home)
@@ -260,13 +265,21 @@ class Ours:
         self._stack = AsyncExitStack()
 
     async def open(self, key: str = "") -> OurChat:
-        host, port = address(self.url)
-        key = key or self.key
-        wire, events = await open_wire(host, port, key), await open_wire(host, port, key)
+        wire = await open_wire(*address(self.url), key or self.key)
         thread = await wire.call("POST", "/api/threads", {})
-        events.send("GET", f"/api/threads/{thread['id']}/events")
+        return await self._follow(wire, thread["id"], "0-0", key)
+
+    async def join(self, thread_id: str, key: str = "") -> OurChat:
+        """Go on with a conversation."""
+        wire = await open_wire(*address(self.url), key or self.key)
+        thread = await wire.call("GET", f"/api/threads/{thread_id}")
+        return await self._follow(wire, thread_id, thread["events_since"], key)
+
+    async def _follow(self, wire: Wire, thread_id: str, since: str, key: str) -> OurChat:
+        events = await open_wire(*address(self.url), key or self.key)
+        events.send("GET", f"/api/threads/{thread_id}/events?since={since}")
         await events.until(b"", b"retry: 2000")
-        return OurChat(wire, events, thread["id"])
+        return OurChat(wire, events, thread_id)
 
 
 @dataclass
@@ -339,5 +352,8 @@ async def ours(url: str) -> AsyncGenerator[Ours]:
         )
         try:
             yield subject
+        except BaseException:
+            print(subject.log()[-3000:])
+            raise
         finally:
             await subject.stop()
