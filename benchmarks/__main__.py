@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,15 +15,29 @@ from typing import Any
 import uvloop
 from redis.asyncio import Redis
 
-from benchmarks import latency, load, readers, rest
+from benchmarks import latency, load, readers, rest, scale
 from benchmarks.machine import BUSY, describe
 from benchmarks.report import Results, markdown, write_docs
-from benchmarks.subjects import ROOT, Bare, Direct, Ours, Raw, bare, direct, model_server, ours
+from benchmarks.subjects import (
+    ROOT,
+    Bare,
+    Direct,
+    Ours,
+    Raw,
+    Subject,
+    bare,
+    direct,
+    model_server,
+    ours,
+)
 from core.embedded import socket_url
 from core.store import connect
 
 RESULTS = ROOT / "bench-results"
-STORED, STORED_FULL = 10_000, 100_000
+AT_ONCE = 50
+"""Conversations at once when the number of workers is what counts."""
+
+STORED, STORED_FULL = (0, 10_000), (0, 10_000, 100_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +53,10 @@ class Size:
     """Conversations at once, turns of each with the assistant, and with the bare app."""
     idle_seconds: float = 20
     starts: int = 3
-    stored: int = STORED
+    stored: tuple[int, ...] = STORED
+    workers: tuple[int, ...] = (1, 2, 4)
+    worker_turns: int = 14
+    fair_seconds: float = 10
     crowd: readers.Crowd = field(default_factory=readers.Crowd)
 
 
@@ -50,7 +69,10 @@ QUICK = Size(
     loads=((10, 5, 2), (50, 2, 1)),
     idle_seconds=5,
     starts=1,
-    stored=500,
+    stored=(0, 500),
+    workers=(1, 2),
+    worker_turns=3,
+    fair_seconds=3,
     crowd=readers.Crowd(readers=200, mute=2, streams=(2,), seconds=5),
 )
 
@@ -70,9 +92,13 @@ class Bench:
     async def warm_up(self) -> None:
         """Load code, fill caches."""
         for subject in (self.raw, self.direct, self.bare, self.ours):
-            chat = await subject.open()
-            await latency.run(chat, self.size.warm_up)
-            chat.close()
+            await self.warm(subject)
+
+    async def warm(self, subject: Subject | None = None) -> None:
+        """Load the code of one of them; of ours, if none is named."""
+        chat = await (subject or self.ours).open()
+        await latency.run(chat, self.size.warm_up)
+        chat.close()
 
     async def latency(self) -> None:
         """Turns on new conversations, as fast as the model can and at the pace of a real one."""
@@ -127,14 +153,33 @@ class Bench:
         """Nothing happens."""
         self.results.idle = await rest.idle(self.ours, self.redis, self.size.idle_seconds)
 
+    async def scale(self) -> None:
+        """More workers; quiet users beside a busy one."""
+        for workers in self.size.workers:
+            await self.restart(workers)
+            await self.warm()
+            found = await load.under_load(
+                self.ours, AT_ONCE, self.size.worker_turns, workers=workers
+            )
+            self.results.scale.append(found)
+        await self.restart()
+        await self.warm()
+        self.results.fairness = await scale.fairness(self.ours, self.redis, self.size.fair_seconds)
+
     async def stored(self) -> None:
-        """The same turns with many conversations in the store."""
-        before = await self._turns()
-        await rest.store_threads(self.ours, self.redis, self.size.stored)
-        after = await self._turns()
-        self.results.stored = rest.Stored(
-            self.size.stored, before.total, after.total, before.cpu, after.cpu
-        )
+        """The same turns, and the same rest, with more and more conversations in the store."""
+        have = 0
+        for count in self.size.stored:
+            await rest.store_threads(self.ours, self.redis, have, count)
+            have = count
+            turns = await self._turns()
+            calm = await rest.idle(self.ours, self.redis, self.size.idle_seconds)
+            used = await rest.used_memory(self.redis)
+            self.results.stored.append(
+                rest.Stored(
+                    count, turns.first, turns.total, turns.cpu, calm.cpu, calm.commands, used
+                )
+            )
 
     async def _turns(self) -> latency.Latency:
         found = await latency.side_by_side(
@@ -171,6 +216,7 @@ def sections(bench: Bench) -> dict[str, Callable[[], Awaitable[None]]]:
         "processes": bench.processes,
         "length": bench.length,
         "load": bench.load,
+        "scale": bench.scale,
         "readers": bench.readers,
         "idle": bench.idle,
         "start": bench.start,
@@ -178,21 +224,26 @@ def sections(bench: Bench) -> dict[str, Callable[[], Awaitable[None]]]:
     }
 
 
-NAMES = ("latency", "processes", "length", "load", "readers", "idle", "start", "stored")
+NAMES = ("latency", "processes", "length", "load", "scale", "readers", "idle", "start", "stored")
 
 
 def parse() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer turns: a look, no figures")
-    parser.add_argument("--full", action="store_true", help=f"with {STORED_FULL:,} conversations")
+    parser.add_argument(
+        "--full", action="store_true", help=f"with {STORED_FULL[-1]:,} conversations"
+    )
     parser.add_argument("--only", action="append", choices=NAMES, help="only this part; repeatable")
     parser.add_argument("--write-docs", action="store_true", help="put the table into the docs")
     return parser.parse_args()
 
 
 async def measure(size: Size, only: list[str]) -> Results:
-    """Run the parts."""
+    """Run the parts. SIGTERM ends it as Ctrl-C does: everything that it started is stopped."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     machine = describe()
     if float(str(machine["load_average"])) > BUSY:
         print(f"WARNING: the load average is {machine['load_average']}; the figures will be off.\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from statistics import median
 
 from benchmarks.latency import TOKENS, p95
 from benchmarks.machine import cpu_seconds
@@ -14,7 +15,8 @@ from benchmarks.wire import Lost
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """``p95`` in seconds; ``cpu`` in milliseconds per turn; ``client`` is the load maker's part."""
+    """``p95`` and first tokens in seconds; ``cpu`` in milliseconds per turn, ``client`` is the load
+    maker's part."""
 
     subject: str
     threads: int
@@ -24,9 +26,15 @@ class Load:
     lost: int
     cpu: float
     client: float
+    first: float
+    first_p95: float
+    workers: int = 1
 
 
-async def under_load(subject: Subject, threads: int, each: int) -> Load:
+LOSSES = (Lost, OSError, TimeoutError, asyncio.IncompleteReadError)
+
+
+async def under_load(subject: Subject, threads: int, each: int, *, workers: int = 1) -> Load:
     """Every conversation sends its next message as soon as it has its answer."""
     chats = [await subject.open() for _ in range(threads)]
     pids = subject.pids()
@@ -38,6 +46,7 @@ async def under_load(subject: Subject, threads: int, each: int) -> Load:
     for chat in chats:
         chat.close()
     samples = [sample for found in results for sample in found]
+    firsts = [sample.first for sample in samples] or [0.0]
     done = len(samples) or 1
     return Load(
         subject.name,
@@ -48,6 +57,9 @@ async def under_load(subject: Subject, threads: int, each: int) -> Load:
         threads * each - len(samples),
         1e3 * cpu / done,
         1e3 * client / done,
+        median(firsts),
+        p95(firsts),
+        workers,
     )
 
 
@@ -57,6 +69,6 @@ async def _talk(chat: Chat, turns: int) -> list[Sample]:
     try:
         for _ in range(turns):
             found.append(await chat.turn(TOKENS))
-    except (Lost, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+    except LOSSES as error:
         print(f"lost: {error!r}"[:600])
     return found

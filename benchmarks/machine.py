@@ -38,16 +38,9 @@ def _cpu(pid: int) -> float:
 
 
 def group(pid: int) -> list[int]:
-    """A process and all its descendants."""
-    children: dict[int, list[int]] = {}
-    for entry in PROC.iterdir():
-        if entry.name.isdigit():
-            parent = _parent(entry)
-            children.setdefault(parent, []).append(int(entry.name))
-    found = [pid]
-    for known in found:
-        found += children.get(known, [])
-    return found
+    """A process and its children. What those start passes: the server's rewriting of its log."""
+    entries = [entry for entry in PROC.iterdir() if entry.name.isdigit()]
+    return [pid, *(int(entry.name) for entry in entries if _parent(entry) == pid)]
 
 
 def _parent(entry: Path) -> int:

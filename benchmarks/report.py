@@ -10,6 +10,7 @@ from benchmarks.latency import PAUSE_MS, TOKENS, Latency, Storage
 from benchmarks.load import Load
 from benchmarks.readers import Readers
 from benchmarks.rest import Idle, Start, Stored
+from benchmarks.scale import Fairness
 from benchmarks.subjects import ROOT
 
 DOCS = ROOT / "docs" / "performance.md"
@@ -27,10 +28,12 @@ class Results:
     processes: dict[str, float] = field(default_factory=dict[str, float])
     storage: list[Storage] = field(default_factory=list[Storage])
     load: list[Load] = field(default_factory=list[Load])
+    scale: list[Load] = field(default_factory=list[Load])
+    fairness: list[Fairness] = field(default_factory=list[Fairness])
     readers: Readers | None = None
     idle: Idle | None = None
     start: list[Start] = field(default_factory=list[Start])
-    stored: Stored | None = None
+    stored: list[Stored] = field(default_factory=list[Stored])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ def targets(results: Results) -> Iterator[Target]:
         name = f"stored per turn beyond the texts, turns {stored.first + 1:,} to {stored.last:,}"
         yield Target(name, 2, stored.beyond / 1024, "KB")
     yield from _at_once(results)
+    yield from _of_many(results)
     yield from _for_readers(results)
     if results.idle is not None:
         yield Target("idle memory of the whole group (PSS)", 250, results.idle.pss, "MiB")
@@ -72,6 +76,17 @@ def targets(results: Results) -> Iterator[Target]:
     if results.start:
         ready = median(start.ready for start in results.start)
         yield Target("cold start of `assistant up`", 2, ready, "s")
+
+
+def _of_many(results: Results) -> Iterator[Target]:
+    """Nothing may be lost with more workers or users; a full store may not make turns dearer."""
+    if results.scale or results.fairness:
+        lost = sum(entry.lost for entry in (*results.scale, *results.fairness))
+        yield Target("turns lost with more workers, and beside a busy user", 0, lost, "")
+    if len(results.stored) > 1:
+        least, most = results.stored[0], results.stored[-1]
+        name = f"CPU per turn with {most.count:,} conversations stored : with few"
+        yield Target(name, 1.2, most.cpu / least.cpu, "×")
 
 
 def _flat(results: Results) -> Iterator[Target]:
@@ -131,6 +146,7 @@ def markdown(results: Results) -> str:
         *_processes(results),
         *_storage(results),
         *_load(results),
+        *_scale(results),
         *_readers(results),
         *_rest(results),
     ]
@@ -209,6 +225,44 @@ def _load(results: Results) -> Iterator[str]:
         yield table(head, rows)
 
 
+def _scale(results: Results) -> Iterator[str]:
+    head = ("workers", "threads at once", "turns/s", "first token p50 / p95", "p95", "lost")
+    rows = [
+        [
+            str(entry.workers),
+            str(entry.threads),
+            f"{entry.per_second:.0f}",
+            f"{1e3 * entry.first:.0f} / {1e3 * entry.first_p95:.0f} ms",
+            f"{entry.p95:.2f} s",
+            str(entry.lost),
+        ]
+        for entry in results.scale
+    ]
+    if rows:
+        yield table(head, rows)
+    head = (
+        "quiet users beside a busy one with",
+        "turns",
+        "first token p50 / p95",
+        f"total of {TOKENS} tokens p50 / p95",
+        "lost",
+        "turns/s of the busy one",
+    )
+    rows = [
+        [
+            entry.beside,
+            str(entry.turns),
+            f"{entry.first:.0f} / {entry.first_p95:.0f} ms",
+            f"{entry.total:.0f} / {entry.total_p95:.0f} ms",
+            str(entry.lost),
+            f"{entry.busy_per_second:.1f}",
+        ]
+        for entry in results.fairness
+    ]
+    if rows:
+        yield table(head, rows)
+
+
 def _readers(results: Results) -> Iterator[str]:
     if (found := results.readers) is None:
         return
@@ -254,12 +308,33 @@ def _rest(results: Results) -> Iterator[str]:
     if results.start:
         starts = ", ".join(f"{s.ready:.2f} ({s.answered:.2f})" for s in results.start)
         yield f"Seconds from `assistant up` until ready (until a first answer): {starts}."
-    if (stored := results.stored) is not None:
-        yield (
-            f"With {stored.count:,} conversations stored a turn adds {stored.total_after:.1f} ms "
-            f"(before: {stored.total_before:.1f}) and costs {stored.cpu_after:.1f} ms of CPU "
-            f"(before: {stored.cpu_before:.1f})."
-        )
+    yield from _stored(results)
+
+
+def _stored(results: Results) -> Iterator[str]:
+    head = (
+        "conversations stored",
+        "first token p50",
+        f"total of {TOKENS} tokens p50",
+        "CPU per turn",
+        "idle CPU of a core",
+        "idle commands/s",
+        "Redis used_memory",
+    )
+    rows = [
+        [
+            f"{entry.count:,}",
+            f"{entry.first:.1f} ms",
+            f"{entry.total:.1f} ms",
+            f"{entry.cpu:.1f} ms",
+            f"{entry.idle_cpu:.2f} %",
+            f"{entry.idle_commands:.1f}",
+            f"{entry.server:,.0f} MiB",
+        ]
+        for entry in results.stored
+    ]
+    if rows:
+        yield table(head, rows)
 
 
 def write_docs(text: str) -> None:

@@ -12,6 +12,8 @@ from benchmarks.latency import own_time, p95, summary
 from benchmarks.load import Load
 from benchmarks.machine import cpu_seconds, group
 from benchmarks.report import OURS, Results, Target, markdown, table, targets
+from benchmarks.rest import Stored
+from benchmarks.scale import Fairness
 from benchmarks.subjects import OneWire, Raw, Sample, model_server
 from benchmarks.where import areas
 from benchmarks.wire import Lost
@@ -42,13 +44,28 @@ def test_a_table_has_a_line_below_its_head() -> None:
 
 
 def test_a_lost_answer_is_a_miss_whatever_the_speed() -> None:
-    results = Results(load=[Load(OURS, 10, 99, 500.0, 0.1, 1, 5.0, 0.1)])
+    results = Results(load=[Load(OURS, 10, 99, 500.0, 0.1, 1, 5.0, 0.1, 0.01, 0.02)])
     assert [goal.row()[-1] for goal in targets(results)] == ["ok", "ok", "**miss**"]
 
 
 def test_parts_that_were_left_out_leave_no_trace() -> None:
     names = ("at", "cores", "cpu", "memory_gib", "python", "load_average")
     assert markdown(Results(machine=dict.fromkeys(names, "?"))).count("|") == 0
+
+
+def test_more_workers_busy_users_and_a_full_store_are_judged() -> None:
+    many = Load(OURS, 50, 99, 500.0, 0.1, 1, 5.0, 0.1, 0.012, 0.034, workers=4)
+    quiet = Fairness("60 conversations", 20, 11, 22, 33, 44, 1, 7.5)
+    stored = [Stored(n, 8, 12, cpu, 0.5, 9, 100) for n, cpu in ((0, 10.0), (10_000, 13.0))]
+    names = ("at", "cores", "cpu", "memory_gib", "python", "load_average")
+    machine: dict[str, object] = {name: "?" for name in names}
+    results = Results(machine=machine, scale=[many], fairness=[quiet], stored=stored)
+    rows = [goal.row() for goal in targets(results)]
+    assert [(row[2], row[3]) for row in rows] == [("2.0", "**miss**"), ("1.3 ×", "**miss**")]
+    said = markdown(results)
+    assert "| 4 | 50 | 500 | 12 / 34 ms | 0.10 s | 1 |" in said
+    assert "| 60 conversations | 20 | 11 / 22 ms | 33 / 44 ms | 1 | 7.5 |" in said
+    assert "| 10,000 | 8.0 ms | 12.0 ms | 13.0 ms | 0.50 % | 9.0 | 100 MiB |" in said
 
 
 def test_samples_count_for_the_innermost_area_and_waiting_does_not_count() -> None:
