@@ -3,17 +3,19 @@
 # Variables:  PYTHON    interpreter that makes .venv (3.11 or newer)
 #             PIP_ARGS  more options for pip, for example an index with CPU builds of torch
 #             PYTEST    options for pytest, for example  make test PYTEST='-k saver -x'
+#             MINUTES   length of  make soak
 
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST ?=
+MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := pyproject.toml constraints.txt
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup setup-dev test check lint format docs bench chaos docker lock clean
+.PHONY: help up setup setup-dev test check lint format docs bench soak chaos docker lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +69,9 @@ docs: setup-dev  ## write config/default.yaml and docs/settings.md anew from cor
 
 bench: setup-dev  ## measure speed and memory; results go to bench-results/
 	$(BIN)/python -m benchmarks
+
+soak: setup-dev  ## ten minutes of mixed traffic: what grows?  make soak MINUTES=600
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
 chaos: setup-dev  ## kill processes at random points, minutes long
 	$(BIN)/python -m pytest -m chaos -rs tests/chaos $(PYTEST)

@@ -291,15 +291,30 @@ class OurChat:
     thread_id: str
 
     async def turn(self, tokens: int, pause_ms: int = 0) -> Sample:
+        whole = "".join(f"t{n} " for n in range(1, tokens + 1)).rstrip()
+        return await self.ask(question(tokens, pause_ms), whole)
+
+    async def ask(self, text: str, whole: str) -> Sample:
+        """A turn whose answer begins with so much. Raises Lost."""
         started = time.perf_counter()
-        body = {"text": question(tokens, pause_ms)}
-        await self.wire.call("POST", f"/api/threads/{self.thread_id}/messages", body)
+        await self.send(text)
         answer = await self.events.until(b"event: text_delta", b"event: turn_finished")
-        whole = '"text":"' + "".join(f"t{n} " for n in range(1, tokens + 1)).rstrip()
         completed = answer.data.partition(b"event: message_completed")[2]
-        if whole.encode() not in completed:
+        if f'"text":"{whole}'.encode() not in completed:
             raise Lost(f"not the whole answer: {answer.data[-600:]!r}")
         return Sample(answer.first - started, answer.last - started)
+
+    async def cancelled(self, text: str) -> None:
+        """A turn that is stopped at its first token. Raises Lost."""
+        run_id = await self.send(text)
+        await self.events.until(b"", b"event: text_delta")
+        await self.wire.call("POST", f"/api/runs/{run_id}/cancel")
+        await self.events.until(b"", b'"status":"cancelled"')
+
+    async def send(self, text: str) -> str:
+        """A message; the id of its run."""
+        path = f"/api/threads/{self.thread_id}/messages"
+        return (await self.wire.call("POST", path, {"text": text}))["run_id"]
 
     def close(self) -> None:
         self.wire.close()

@@ -55,6 +55,8 @@ class Wire:
         """The JSON that answers what was sent. Raises Lost for anything but 2xx."""
         async with asyncio.timeout(PATIENCE):
             head = await self._reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"HTTP/1.1 204"):
+                return None
             length = int(head.lower().partition(b"content-length:")[2].partition(LINE)[0])
             body = await self._reader.readexactly(length)
         if not head.startswith(b"HTTP/1.1 2"):
