@@ -148,6 +148,8 @@ class Subscription:
     open: bool = False
     dropped: bool = False
     closed: bool = False
+    again: bool = False
+    """A None was met behind entries; it is the next answer."""
 
     def put(self, entries: list[Entry]) -> None:
         """Hand entries over, or mark the reader as too slow."""
@@ -167,10 +169,23 @@ class Subscription:
         self.queue.put_nowait([])
 
     async def get(self) -> list[Entry] | None:
-        """The next entries, or None: read the stream."""
+        """All entries that wait, or None: read the stream.
+
+        All, so that a process with too much to do sends them together: it catches up by itself.
+        """
+        if self.again:
+            self.again = False
+            return None
         entries = await self.queue.get()
-        if entries is not None:
-            self.waiting -= len(entries)
+        if entries is None or self.queue.empty():
+            self.waiting -= len(entries or ())
+            return entries
+        entries = [*entries]
+        while not self.queue.empty() and not self.again:
+            more = self.queue.get_nowait()
+            self.again = more is None
+            entries += more or ()
+        self.waiting -= len(entries)
         return entries
 
 
@@ -370,7 +385,7 @@ async def follow_user(
             raise ReaderTooSlow
         fresh = [e for e in batch or () if e.order > last.get(e.thread_id, (0, 0))]
         if fresh:
-            last[fresh[-1].thread_id] = fresh[-1].order
+            last |= {entry.thread_id: entry.order for entry in fresh}
             since = fresh[-1].order[0]
             yield fresh
 
