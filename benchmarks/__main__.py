@@ -168,6 +168,8 @@ class Bench:
 
     async def stored(self) -> None:
         """The same turns, and the same rest, with more and more conversations in the store."""
+        await self.restart()
+        await self.warm()
         have = 0
         for count in self.size.stored:
             await rest.store_threads(self.ours, self.redis, have, count)
@@ -216,15 +218,15 @@ def sections(bench: Bench) -> dict[str, Callable[[], Awaitable[None]]]:
         "processes": bench.processes,
         "length": bench.length,
         "load": bench.load,
-        "scale": bench.scale,
-        "readers": bench.readers,
         "idle": bench.idle,
         "start": bench.start,
+        "scale": bench.scale,
+        "readers": bench.readers,
         "stored": bench.stored,
     }
 
 
-NAMES = ("latency", "processes", "length", "load", "scale", "readers", "idle", "start", "stored")
+NAMES = ("latency", "processes", "length", "load", "idle", "start", "scale", "readers", "stored")
 
 
 def parse() -> argparse.Namespace:
