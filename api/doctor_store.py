@@ -15,7 +15,7 @@ from api.finding import Finding, fail, ok, warn
 from api.passwords import is_set_up
 from core import keys
 from core.settings import Settings
-from core.store import OLDEST, RESTORING_FIELD, STATE_FORMAT
+from core.store import OLDEST, RESTORING_FIELD, STATE_FORMAT, is_cluster
 
 NEARLY_FULL = 0.9
 
@@ -26,8 +26,11 @@ async def store_findings(redis: Redis, settings: Settings) -> list[Finding]:
     await redis.execute_command("PING")
     milliseconds = (time.perf_counter() - start) * 1000
     info = await redis.info()
+    server = _server(info, milliseconds)
+    if server.status == "fail":
+        return [server]  # it may refuse every other command
     return [
-        _server(info, milliseconds),
+        server,
         *_writable(info),
         await _durable(redis, info, settings),
         *_memory(info),
@@ -44,7 +47,7 @@ def _server(info: Mapping[str, Any], milliseconds: float) -> Finding:
     name = f"Valkey {valkey}" if valkey else f"Redis {text}"
     if numbers < OLDEST:
         return fail("store", f"{name} is too old", "use Redis 6.2 or newer, or any Valkey")
-    if "cluster" in str(info.get("redis_mode", "")):
+    if is_cluster(info):
         fix = "point REDIS_URL to a single or Sentinel-managed server"
         return fail("store", f"{name} runs as a cluster", fix)
     return ok("store", f"{name} answers in {milliseconds:.1f} ms")

@@ -13,7 +13,7 @@ import asyncio
 import builtins
 import hashlib
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -283,10 +283,15 @@ async def check_server(store: Store) -> None:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < OLDEST:
         raise StoreTooOld(f"this is Redis {version}; 6.2 or newer is needed (or any Valkey)")
-    if "cluster" in str(info.get("redis_mode", "")):
+    if is_cluster(info):
         raise ConfigError(
             "REDIS_URL points to a Redis Cluster; use a single or Sentinel-managed server"
         )
+
+
+def is_cluster(info: Mapping[str, Any]) -> bool:
+    """Whether INFO is of a node of a cluster. Valkey and Redis name the field differently."""
+    return "cluster" in (info.get("server_mode"), info.get("redis_mode"))
 
 
 async def check_state(store: Store, *, half_restored: bool = False) -> None:

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from core.embedded import EmbeddedServer, socket_url, start_server
 from core.settings import Settings, StoreSettings
 from core.store import Store, connect, open_store
+from tests.support.servers import server_command
 
 # The same examples each time, and no time limit on a busy machine.
 hypothesis_settings.register_profile("steady", derandomize=True, deadline=None)
@@ -26,7 +27,7 @@ def server() -> Generator[EmbeddedServer]:
     """One embedded server for the session. A short path: sockets may not have long ones."""
     home = Path(tempfile.mkdtemp(prefix="asst-"))
     with asyncio.Runner() as runner:
-        running = runner.run(start_server(home, StoreSettings()))
+        running = runner.run(start_server(home, StoreSettings(), command=server_command()))
         yield running
         runner.run(running.stop())
     shutil.rmtree(home, ignore_errors=True)

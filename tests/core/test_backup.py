@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,8 +33,19 @@ from tests.support.waiting import wait_until
 
 
 async def everything(store: Store) -> dict[bytes, Key]:
-    """All keys that a backup holds."""
-    return {key.name: key async for key in Snapshot(store).read()}
+    """All keys that a backup holds. Servers give members of sets and hashes in any order."""
+    return {key.name: _in_order(key) async for key in Snapshot(store).read()}
+
+
+def _in_order(key: Key) -> Key:
+    match key.type:
+        case "set":
+            return replace(key, items=sorted(key.items))
+        case "hash":
+            pairs = sorted(zip(key.items[::2], key.items[1::2], strict=True))
+            return replace(key, items=[part for pair in pairs for part in pair])
+        case _:
+            return key
 
 
 async def fingerprint(store: Store) -> str:
@@ -138,7 +150,10 @@ async def test_what_has_expired_is_left_out(store: Store, empty: Store, tmp_path
     restored = await restore(empty, written_by_hand(tmp_path / "b", [gone, stays, state]))
     assert (restored.expired, restored.keys) == (1, 2)
     assert await empty.redis.get("asst:caps:gone") is None
-    assert await empty.redis.pexpiretime("asst:caps:stays") == soon
+    kept = (await everything(empty))[b"asst:caps:stays"].expires_at
+    # Before Redis 7 a server only says how much is left.
+    assert kept is not None
+    assert abs(kept - soon) <= 1
     assert store
 
 

@@ -19,13 +19,14 @@ from core.store import Store, connect, open_store
 from tests.support.canned_redis import bulk, canned_redis, error
 from tests.support.desk import Desk
 from tests.support.fault_proxy import FaultProxy
+from tests.support.servers import server_command
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture
 async def own(tmp_path: Path) -> AsyncGenerator[EmbeddedServer]:
     """A server of the test's own, to be spoiled."""
-    server = await start_server(tmp_path, StoreSettings())
+    server = await start_server(tmp_path, StoreSettings(), command=server_command())
     yield server
     await server.stop()
 

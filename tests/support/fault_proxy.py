@@ -82,6 +82,11 @@ class FaultProxy:
         for link in list(self._links):
             link.abort()
 
+    def lead_to(self, upstream: str) -> None:
+        """Every connection breaks; new ones go to another server."""
+        self._upstream = upstream
+        self.cut()
+
     def forget(self) -> None:
         """Every connection stays open and carries nothing any more; new ones work."""
         for link in self._links:

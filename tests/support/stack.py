@@ -26,6 +26,7 @@ from api.passwords import set_first_password
 from core.embedded import EmbeddedServer, running_server, start_server
 from core.settings import StoreSettings
 from core.store import connect
+from tests.support.servers import server_command
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,7 +128,7 @@ async def running_stack(
 ) -> AsyncGenerator[Stack]:
     """A stack with a web process and workers, and a password already set."""
     home = Path(tempfile.mkdtemp(prefix="asst-e2e-"))
-    server = await start_server(home, StoreSettings())
+    server = await start_server(home, StoreSettings(), command=server_command())
     model_log = home / "model.jsonl"
     runner = web.AppRunner(create_demo_app(pace=pace, log=model_log))
     await runner.setup()
