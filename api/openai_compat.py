@@ -22,7 +22,8 @@ from api.sse import Streams, respond
 from core.bus import new_id, run_id_for
 from core.errors import Conflict, Invalid
 from core.events import Inbound
-from core.journal import DELETED, START, Entry, follow, last_id
+from core.following import follow
+from core.journal import DELETED, START, Entry, last_id
 from core.services import Services
 
 BODY_LIMIT = 16 * 1024 * 1024

@@ -19,17 +19,8 @@ from api.principal import Principal, signed_in
 from api.revocations import Revocations
 from core import keys
 from core.errors import StoreError
-from core.journal import (
-    Entry,
-    Hub,
-    ReaderTooSlow,
-    Subscription,
-    check_id,
-    follow,
-    follow_user,
-    holds,
-    last_id,
-)
+from core.following import ReaderTooSlow, follow, follow_user
+from core.journal import Entry, Hub, Subscription, check_id, holds, last_id
 from core.services import Services
 from core.store import PATIENCE
 from core.telemetry import STREAM_READERS

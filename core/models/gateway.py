@@ -88,17 +88,9 @@ class Gateway:
         stops reading early without being cancelled must close the iterator
         (``contextlib.aclosing``), or the model goes on.
         """
+        last = (tool_choice, max_tokens, response_format)
         call = Call(
-            Request(
-                messages,
-                tools,
-                settings,
-                user_id,
-                thread_id,
-                tool_choice,
-                max_tokens,
-                response_format,
-            ),
+            Request(messages, tools, settings, user_id, thread_id, *last),
             servers=self._servers,
             windows=self._windows,
             transport=self._transport,

@@ -79,7 +79,7 @@ async def test_from_nothing_to_an_answer_with_a_tool(chromium: Browser) -> None:
         await page.locator("#repeat").fill("correct horse")
         await page.keyboard.press("Enter")
         await page.wait_for_url("**/settings?first=1")
-        await page.get_by_label("Server address").fill(model)
+        await page.locator("#model").get_by_label("Server address").fill(model)
         await page.get_by_role("button", name="Test connection").click()
         await expect(page.get_by_text("The model works.")).to_be_visible(timeout=20_000)
         await page.get_by_role("button", name="Save").first.click()

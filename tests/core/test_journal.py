@@ -12,7 +12,8 @@ import pytest
 from core import journal, keys
 from core.errors import Invalid, StoreUnavailable
 from core.events import TextDelta, TurnFinished
-from core.journal import Entry, Hub, ReaderTooSlow, follow
+from core.following import ReaderTooSlow, follow
+from core.journal import Entry, Hub
 from core.mailbox import KEEP_EVENTS
 from core.settings import EngineSettings
 from core.store import open_store

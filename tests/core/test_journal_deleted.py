@@ -9,7 +9,8 @@ import pytest
 from core import journal, keys
 from core.errors import Fenced, NotFound
 from core.events import TextDelta
-from core.journal import Entry, Hub, follow
+from core.following import follow
+from core.journal import Entry, Hub
 from core.store import open_store
 from core.threads import Threads
 from tests.support.desk import USER, Desk

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from core.events import TextDelta
-from core.journal import Entry, Subscription, follow_user
+from core.following import follow_user
+from core.journal import Entry, Subscription
 from core.mailbox import Turn
 from tests.support.desk import USER, Desk
 

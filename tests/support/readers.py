@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 from core.events import TextDelta
-from core.journal import Entry, Hub, Subscription, follow_user
+from core.following import follow_user
+from core.journal import Entry, Hub, Subscription
 from core.mailbox import Turn
 from core.store import connect
 from tests.support.desk import USER, Desk
