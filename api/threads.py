@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -11,11 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.body import json_route
 from api.principal import signed_in
 from core.bus import Accepted, new_id, thread_of_run
-from core.errors import Conflict, Invalid
+from core.errors import Conflict, Invalid, StoreError
 from core.events import Inbound
 from core.jobs import ERASE_THREAD, Jobs
 from core.services import Services
 from core.threads import Thread
+
+log = logging.getLogger(__name__)
 
 MESSAGE_LIMIT = 2 * 1024 * 1024
 """Bytes of a request with a message; the text itself has engine.max_message_bytes."""
@@ -138,7 +141,10 @@ class ThreadRoutes:
         await self._services.threads.delete(user_id, thread_id)
         if page.running_run_id is not None:
             await self._services.bus.cancel(page.running_run_id)
-        await self._jobs.add(ERASE_THREAD, thread_id, key=f"erase:{thread_id}")
+        try:
+            await self._jobs.add(ERASE_THREAD, thread_id, key=f"erase:{thread_id}")
+        except StoreError as error:
+            log.warning("%s is erased later: %s", thread_id, error)
         return Response(status_code=204)
 
     async def send(self, request: Request, thread_id: str, body: NewMessage) -> AcceptedOut:

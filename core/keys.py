@@ -205,6 +205,12 @@ def pending() -> str:
     return f"{PREFIX}:pending"
 
 
+def deleted() -> str:
+    """Set of deleted threads whose checkpoints are still there. Owner: core.threads · until a
+    worker has erased them, minutes."""
+    return f"{PREFIX}:deleted"
+
+
 def doorbell() -> str:
     """List of thread ids to look at now; workers block on it. Owner: core.engine · consumed at
     once."""

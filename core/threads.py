@@ -158,25 +158,37 @@ class Threads:
 
     async def delete(self, user_id: str, thread_id: str) -> None:
         """Delete the thread and tell its readers. A worker that still runs it is fenced off; its
-        checkpoints are erased by the ``erase_thread`` job, which the caller asks for. Raises
-        NotFound."""
+        checkpoints are erased by workers (graph/jobs.py), soon if the caller asks for the
+        ``erase_thread`` job. Raises NotFound."""
         await self.get(user_id, thread_id)
+        names = (
+            keys.deleted(),
+            keys.pending(),
+            keys.user_threads(user_id),
+            *keys.of_thread(thread_id),
+        )
         args = (user_id, thread_id, keys.user_channel(user_id), keys.journal(thread_id))
-        await self._store.script("delete", keys.of_thread(thread_id), args)
-        redis = self._store.redis
+        await self._store.script("delete", names, args)
+
+    async def deleted(self) -> list[str]:
+        """Deleted threads whose checkpoints may still be there."""
+        found = await self._store.retry(
+            lambda: cast("Awaitable[set[bytes]]", self._store.redis.smembers(keys.deleted()))
+        )
+        return [name.decode() for name in found]
+
+    async def erase_rest(self, thread_id: str) -> None:
+        """Remove every key of a deleted thread but its checkpoints, which are gone already. Safe to
+        repeat."""
+        names = keys.of_thread(thread_id)
 
         async def send() -> None:
-            async with redis.pipeline(transaction=False) as pipe:
-                pipe.zrem(keys.user_threads(user_id), thread_id)
-                pipe.hdel(keys.pending(), thread_id)
+            async with self._store.redis.pipeline(transaction=True) as pipe:
+                pipe.unlink(*names)
+                pipe.srem(keys.deleted(), thread_id)
                 await pipe.execute()
 
         await self._store.retry(send)
-
-    async def erase_rest(self, thread_id: str) -> None:
-        """Remove every key of the thread but its checkpoints. Safe to repeat."""
-        names = keys.of_thread(thread_id)
-        await self._store.retry(lambda: self._store.redis.unlink(*names))
 
     async def page(self, thread_id: str, *, limit: int, before: int | None) -> Page:
         """The newest messages (before an index). Of one snapshot: what is not here follows as

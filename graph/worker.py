@@ -22,7 +22,7 @@ from core.telemetry_share import sharing
 from core.tracing import exporting
 from graph.build import build_graph, drawing
 from graph.checkpoint_select import open_saver
-from graph.jobs import job_functions
+from graph.jobs import erase_deleted, job_functions
 from graph.runner import Runner
 from nodes.state import Context
 from tools.base import Toolset
@@ -63,10 +63,16 @@ async def _assemble(
     )
     functions = job_functions(services, saver)
     await stack.enter_async_context(running_jobs(url, functions, broken=worker.drain))
+    stack.push_async_callback(_stop, asyncio.create_task(erase_deleted(services, saver)))
     show_zeros()
     await stack.enter_async_context(exporting(worker.name))
     await stack.enter_async_context(sharing(services.store, "worker", worker.name))
     return worker
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def publish_drawing(services: Services, data: dict[str, object]) -> None:

@@ -227,6 +227,24 @@ async def test_a_deleted_conversation_leaves_nothing_behind(stack: Stack) -> Non
     await redis.aclose()
 
 
+async def test_a_conversation_can_be_deleted_when_redis_is_full(stack: Stack) -> None:
+    """It was gone, but the answer was an error, and its checkpoints stayed for ever."""
+    redis: Any = connect(stack.server.url)
+    async with stack.client() as client:
+        thread = await new_thread(client)
+        await send(client, thread, "bench:3")
+        await read(client, thread)
+        await redis.config_set("maxmemory", "1mb")
+        try:
+            assert (await client.delete(f"/api/threads/{thread}")).status_code == 204
+            assert (await client.get(f"/api/threads/{thread}")).status_code == 404
+        finally:
+            await redis.config_set("maxmemory", "0")
+        # By the job, or by the worker that looks for what none has erased.
+        await wait_until(lambda: _only_expiring(redis, thread), timeout=80)
+    await redis.aclose()
+
+
 async def test_readers_of_a_deleted_conversation_are_told_and_their_stream_ends(
     stack: Stack,
 ) -> None:
