@@ -5,11 +5,12 @@
                       (evaluate) → (remember) → END
 
 Steps in brackets run only when there is something for them to do: a plain turn is one superstep.
+Edges are async, because LangGraph takes a thread for each that is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -64,15 +65,15 @@ def build_graph(context: Context, saver: Saver | None) -> Graph:
     return graph.compile(checkpointer=saver, name="assistant")
 
 
-def first_step(state: State) -> str:
+async def first_step(state: State) -> str:
     """recall, when a stopped turn left something to mend."""
     return "recall" if needs_recall(state) else "assistant"
 
 
-def after_assistant(settings: Callable[[], Settings]) -> Callable[[State], str]:
+def after_assistant(settings: Callable[[], Settings]) -> Callable[[State], Awaitable[str]]:
     """Where an answer of the model leads."""
 
-    def route(state: State) -> str:
+    async def route(state: State) -> str:
         last = state["messages"][-1]
         if not isinstance(last, AIMessage) or last.tool_calls:
             return "guard"
@@ -83,10 +84,10 @@ def after_assistant(settings: Callable[[], Settings]) -> Callable[[State], str]:
     return route
 
 
-def after_evaluate(settings: Callable[[], Settings]) -> Callable[[State], str]:
+def after_evaluate(settings: Callable[[], Settings]) -> Callable[[State], Awaitable[str]]:
     """Another round, or the end."""
 
-    def route(state: State) -> str:
+    async def route(state: State) -> str:
         return _end(state, settings()) if state.get("passed") else "assistant"
 
     return route

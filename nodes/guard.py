@@ -36,7 +36,7 @@ async def guard(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     return {"messages": results} if results else {}
 
 
-def fan_out(state: State) -> Sequence[Send] | str:
+async def fan_out(state: State) -> Sequence[Send] | str:
     """One tool agent per allowed call, side by side; back to the assistant when there is none."""
     calls = dangling_calls(state["messages"])
     if not calls:

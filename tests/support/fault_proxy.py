@@ -177,6 +177,9 @@ async def fault_proxy(upstream: str) -> AsyncGenerator[FaultProxy]:
     finally:
         server.close()
         proxy.cut()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # A connection may still be on its way in, and transports close in the loop's next rounds.
+        for _ in range(3):
+            for task in list(tasks):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)

@@ -86,6 +86,7 @@ async def serve(handler: Handler) -> AsyncGenerator[ModelServer]:
         yield server
     finally:
         await runner.cleanup()
+        await asyncio.sleep(0)  # transports close in the loop's next round
 
 
 @asynccontextmanager
