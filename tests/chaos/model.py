@@ -26,7 +26,7 @@ bytes of no meaning in the middle of an answer."""
 LABEL = re.compile(r"\[(c\d+-\d+-m\d+)\]")
 """How the campaign's messages name themselves."""
 
-HANG = 7.0
+HANG = 12.0
 ENDLESS = 4.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

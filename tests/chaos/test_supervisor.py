@@ -33,7 +33,10 @@ def child(parent: int, word: str) -> int:
     """Pid of the parent's child whose command line ends with a word, 0 if there is none."""
     listed = Path(f"/proc/{parent}/task/{parent}/children").read_text()
     for pid in listed.split():
-        line = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
         if line[-1] == word.encode():
             return int(pid)
     return 0

@@ -43,8 +43,8 @@ CAMPAIGN = {
     "ENGINE_MAX_ATTEMPTS": "100",
     "ENGINE_MAX_INBOX": "100",
     "ORCHESTRATOR_TURN_TIMEOUT": "300",
-    "MODEL_FIRST_BYTE_TIMEOUT": "5",
-    "MODEL_IDLE_TIMEOUT": "5",
+    "MODEL_FIRST_BYTE_TIMEOUT": "10",
+    "MODEL_IDLE_TIMEOUT": "10",
 }
 """Settings under which much happens in a short time."""
 
