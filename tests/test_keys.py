@@ -54,7 +54,7 @@ async def test_every_key_has_an_owner_and_a_life_time() -> None:
     async with running_stack() as stack, stack.client() as client:
         await live_a_little(stack)
         redis: Any = connect(stack.server.url)
-        await wait_until(lambda: _settled(redis))
+        await wait_until(lambda: _settled(redis), timeout=30)
         found: dict[str, int] = {
             name.decode(): await redis.ttl(name) for name in await redis.keys("*")
         }
@@ -115,4 +115,4 @@ async def live_a_little(stack: Stack) -> None:
 
 async def _settled(redis: Any) -> bool:
     """Nothing waits, and the background has counted and erased what it had to."""
-    return not await redis.exists("asst:pending", "asst:bell")
+    return not await redis.exists("asst:pending", "asst:bell", "asst:deleted")
