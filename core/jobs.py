@@ -125,5 +125,7 @@ async def running_jobs(
     try:
         yield
     finally:
+        # Stopped by us it may also end without an error: docket takes a cancellation as a request.
+        task.remove_done_callback(ended)
         task.cancel()
         await asyncio.wait([task])

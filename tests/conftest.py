@@ -34,16 +34,19 @@ def server() -> Generator[EmbeddedServer]:
 
 
 @pytest.fixture
-def redis_url(server: EmbeddedServer) -> str:
-    """URL of the test server."""
-    return socket_url(server.home)
+async def redis_url(server: EmbeddedServer) -> str:
+    """URL of the test server, emptied of what the test before left."""
+    url = socket_url(server.home)
+    client = connect(url)
+    await client.flushall()
+    await client.aclose()
+    return url
 
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncGenerator[Redis]:
     """A client on an empty server."""
     client = connect(redis_url)
-    await client.flushall()
     yield client
     await client.aclose()
 

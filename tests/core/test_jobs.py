@@ -96,3 +96,18 @@ async def test_a_runner_that_ends_is_told(
         async with asyncio.timeout(20):
             await told.wait()
     assert "background jobs have stopped" in caplog.text
+
+
+async def test_an_orderly_stop_looked_like_a_broken_runner(redis: Redis, redis_url: str) -> None:
+    told = asyncio.Event()
+    async with open_job_client(redis_url) as client:
+        it = Bench(client)
+
+        async def note(*arguments: str) -> None:
+            await it.note(*arguments)
+
+        async with running_jobs(redis_url, (note,), broken=told.set):
+            await client.add("note", "a", key="k1")
+            await wait_until(lambda: it.done == [("a",)], timeout=20)
+        await asyncio.sleep(0)
+    assert not told.is_set()
