@@ -70,14 +70,16 @@ def create_app(
     )
     streams = Streams(services, hub, auth.revocations)
     condition = Condition(services, shared)
+    # Routes are tried one after another: first what is asked for most.
     app.include_router(threads_router(services, jobs))
     app.include_router(sse_router(streams))
+    app.include_router(openai_router(services, streams))
+    app.include_router(auth.router)
     app.include_router(settings_router(services))
     app.include_router(system_router(services, condition))
     app.include_router(status_router(condition, streams))
     app.include_router(metrics_router(services.store, shared))
     app.include_router(export_router(services.store))
-    app.include_router(openai_router(services, streams))
     mount_dashboard(app, looks)
     app.add_middleware(HttpMeter)  # last: around all others
     return app, streams

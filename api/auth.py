@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from api.accounts import Accounts, accounts_router
 from api.directory import Directory
@@ -23,6 +23,8 @@ class Auth:
 
     directory: Directory
     revocations: Revocations
+    router: APIRouter
+    """The account routes."""
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -34,13 +36,11 @@ class Auth:
 def install_auth(
     app: FastAPI, *, store: Store, live: Live, listening: Listening, away: Away | None = None
 ) -> Auth:
-    """Put the guard in front of the app, add the account routes and the error answers. ``away``
-    makes the page for somebody who cannot be identified because Redis is away."""
+    """Put the guard in front of the app and add the error answers. ``away`` makes the page for
+    somebody who cannot be identified because Redis is away."""
     revocations = Revocations(store.redis)
     directory = Directory(store, revocations)
     install_problems(app)
-    app.include_router(
-        accounts_router(Accounts(store, directory, live, live.current.home)),
-    )
+    router = accounts_router(Accounts(store, directory, live, live.current.home))
     app.add_middleware(Guard, directory=directory, live=live, listening=listening, away=away)
-    return Auth(directory, revocations)
+    return Auth(directory, revocations, router)

@@ -196,6 +196,14 @@ def threads_router(services: Services, jobs: Jobs) -> APIRouter:
     """Routes under /api/threads and /api/runs."""
     routes = ThreadRoutes(services, jobs)
     router = APIRouter(prefix="/api", tags=["threads"], route_class=json_route())
+    # First what is asked for most: routes are tried one after another.
+    router.add_api_route(
+        "/threads/{thread_id}/messages",
+        routes.send,
+        methods=["POST"],
+        status_code=202,
+        route_class_override=json_route(MESSAGE_LIMIT),
+    )
     router.add_api_route("/threads", routes.create, methods=["POST"], status_code=201)
     router.add_api_route("/threads", routes.listed, methods=["GET"])
     router.add_api_route("/threads/{thread_id}", routes.detail, methods=["GET"])
@@ -205,13 +213,6 @@ def threads_router(services: Services, jobs: Jobs) -> APIRouter:
         "/threads/{thread_id}/retry", routes.retry, methods=["POST"], status_code=202
     )
     router.add_api_route("/runs/{run_id}/cancel", routes.cancel, methods=["POST"], status_code=202)
-    router.add_api_route(
-        "/threads/{thread_id}/messages",
-        routes.send,
-        methods=["POST"],
-        status_code=202,
-        route_class_override=json_route(MESSAGE_LIMIT),
-    )
     return router
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ import orjson
 from core import keys
 from core.bus import BELL_SEPARATOR, new_id
 from core.events import Event, Inbound, payload
+from core.profile import decoded
 from core.settings import EngineSettings
 from core.store import Arg, Store
 
@@ -41,6 +42,8 @@ class Turn:
     crashes: int
     cancelled: bool
     ttl: str
+    profile: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What is stored about the user."""
 
     @property
     def thread_id(self) -> str:
@@ -93,6 +96,7 @@ class Mailbox:
             keys.cancel_prefix(thread_id),
             keys.channel_prefix(),
             token,
+            keys.profile("%s"),
         )
 
     async def renew(self, turn: Turn, settings: EngineSettings) -> tuple[bool, bool]:
@@ -203,7 +207,7 @@ def _outcome(thread_id: str, reply: list[Any]) -> Turn | Busy | None:
 
 
 def _turn(thread_id: str, fields: list[Any]) -> Turn:
-    epoch, entry, message_id, run_id, body, attempt, crashes, cancelled, user, ttl = fields
+    epoch, entry, message_id, run_id, body, attempt, crashes, cancelled, user, ttl, row = fields
     data = orjson.loads(body)
     message = Inbound(
         id=message_id.decode(),
@@ -225,4 +229,5 @@ def _turn(thread_id: str, fields: list[Any]) -> Turn:
         crashes=int(crashes),
         cancelled=bool(cancelled),
         ttl=ttl.decode(),
+        profile=decoded(dict(zip(row[::2], row[1::2], strict=True))),
     )

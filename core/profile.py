@@ -30,7 +30,7 @@ class Profiles:
         row = await self._store.retry(
             lambda: cast("Awaitable[dict[bytes, bytes]]", self._store.redis.hgetall(name))
         )
-        return {key.decode(): value.decode() for key, value in sorted(row.items())}
+        return decoded(row)
 
     async def update(self, user_id: str, changes: Mapping[str, str | None]) -> dict[str, str]:
         """Set (or, with None or "", remove) entries; returns all. Raises Invalid, and then changes
@@ -58,6 +58,11 @@ class Profiles:
     async def clear(self, user_id: str) -> None:
         """Forget all user data."""
         await self._store.retry(lambda: self._store.redis.delete(keys.profile(user_id)))
+
+
+def decoded(row: Mapping[bytes, bytes]) -> dict[str, str]:
+    """User data as it is stored, made readable."""
+    return {key.decode(): value.decode() for key, value in sorted(row.items())}
 
 
 def check_key(key: str) -> str:

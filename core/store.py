@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import hiredis
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -212,9 +213,23 @@ def read_scripts(folder: Path = SCRIPT_FOLDER) -> dict[str, str]:
     return {name: prelude + text for name, text in texts.items()}
 
 
+# Its stub allows tuples of one only.
+_packed = cast("Callable[[tuple[object, ...]], bytes]", hiredis.pack_command)
+
+
 class _PromptConnection(AbstractConnection):
     """Sends without ``asyncio.wait_for``, which before Python 3.12 swallows a cancellation now and
-    then (a turn would not stop, a worker not end) and costs a task for each command."""
+    then (a turn would not stop, a worker not end) and costs a task for each command. Packs in C, as
+    redis-py's synchronous connections do."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        name = args[0]
+        # "CLIENT SETINFO" and its like are two words on the wire.
+        words = (name.encode() if isinstance(name, str) else name).split()
+        try:
+            return [_packed((*words, *args[1:]))]
+        except TypeError:
+            return super().pack_command(*args)
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         limit, self.socket_timeout = self.socket_timeout, None

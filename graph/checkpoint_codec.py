@@ -21,12 +21,18 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import (
+    _DeltaSnapshot,  # pyright: ignore[reportPrivateUsage] - LangGraph tells savers to write it
+)
+
+from graph.message_rows import pack, unpack
 
 EMPTY, BLOB, INSIDE = 0, 1, 2
 """What a record says about a channel's value."""
 
-KINDS = ("null", "bytes", "bytearray", "msgpack")
-"""Types that the serializer names; no pickle. The position is stored, so only ever append."""
+KINDS = ("null", "bytes", "bytearray", "msgpack", "messages", "window")
+"""Types that the serializer names, no pickle, and ours: a list of messages, and a delta channel's
+value that is one (graph/message_rows.py). The position is stored, so only ever append."""
 
 COMPRESSED = 0x80
 COMPRESS_FROM, COMPRESS_TO = 4096, 256 * 1024
@@ -115,7 +121,7 @@ def is_small(value: object) -> bool:
 
 def dump(serde: SerializerProtocol, value: object) -> bytes:
     """A value as bytes: one byte of type, then what the serializer made of it."""
-    kind, data = serde.dumps_typed(value)
+    kind, data = _messages(value) or serde.dumps_typed(value)
     tag = KINDS.index(kind)
     if COMPRESS_FROM <= len(data) <= COMPRESS_TO:
         smaller = zlib.compress(data, 1)
@@ -124,12 +130,26 @@ def dump(serde: SerializerProtocol, value: object) -> bytes:
     return bytes((tag,)) + data
 
 
+def _messages(value: object) -> tuple[str, bytes] | None:
+    kind, inside = "messages", value
+    if type(value) is _DeltaSnapshot:
+        kind, inside = "window", cast("Any", value).value
+    data = pack(cast("list[Any]", inside)) if type(inside) is list and inside else None
+    return None if data is None else (kind, data)
+
+
 def read(serde: SerializerProtocol, stored: bytes) -> Any:
     """The value that ``dump`` wrote. Raises one of ``UNREADABLE``."""
     tag, data = stored[0], stored[1:]
     if tag & COMPRESSED:
         tag, data = tag & ~COMPRESSED, zlib.decompress(data)
-    return serde.loads_typed((KINDS[tag], data))
+    match KINDS[tag]:
+        case "messages":
+            return unpack(data)
+        case "window":
+            return _DeltaSnapshot(unpack(data))
+        case kind:
+            return serde.loads_typed((kind, data))
 
 
 def pack_record(

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import logging
 import secrets
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from langchain_core.messages import (
@@ -18,19 +19,19 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphRecursionError, NodeTimeoutError
 
-from core.errors import AssistantError, Fenced, StoreUnavailable
+from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
 from core.events import Event, Notice, TurnFailed, TurnFinished
 from core.ledger import CURRENT_TURN
 from core.mailbox import Turn
 from core.turn_journal import TurnJournal
-from core.turn_meter import RunMeter, measured_run
+from core.turn_meter import measured_run
 from core.turns import Ending, HandOver, TurnControl, plain_ending
 from graph.build import Graph
 from graph.checkpoint import CheckpointUnreadable
 from graph.checkpoint_select import Saver, for_turn, set_aside, settle, trim
 from graph.record import Record
 from graph.replay import replay
-from nodes.state import Context, State, TurnState
+from nodes.state import Context, Emit, State, TurnState
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +53,14 @@ class Runner:
     async def run(self, turn: Turn, control: TurnControl, journal: TurnJournal) -> Ending:
         """Run the turn to its end, whatever happens. Raises HandOver, Fenced."""
         record = Record(turn)
-
-        def emit(event: Event) -> None:
-            record.take(event)
-            journal.put(event)
-
+        outlet = _Outlet(record, journal)
         seconds = self._context.services.settings.current.orchestrator.turn_timeout
-        task = asyncio.create_task(self._measured(turn, emit), name=f"run {turn.run_id}")
+        task = asyncio.create_task(self._measured(turn, outlet.emit), name=f"run {turn.run_id}")
+        outlet.run = task
         control.watch(task)
         try:
             async with asyncio.timeout(seconds):
-                await task
+                await outlet.outlast(task)
         except asyncio.CancelledError:
             return self._stopped(turn, control, record)
         except Fenced:
@@ -116,19 +114,21 @@ class Runner:
 
     # ---- the graph
 
-    async def _measured(self, turn: Turn, emit: Any) -> None:
+    async def _measured(self, turn: Turn, emit: Emit) -> None:
         with measured_run(turn, self._context.toolbox.skills) as meter:
-            await self._work(turn, emit, meter)
+            await self._work(turn, emit, meter.watching(emit))
 
-    async def _work(self, turn: Turn, emit: Any, meter: RunMeter) -> None:
+    async def _work(self, turn: Turn, tell: Emit, emit: Emit) -> None:
+        """``tell`` shows again what was measured before, ``emit`` what is new."""
         CURRENT_TURN.set(turn)
         graph = self._bound(turn)
+        context = replace(self._context, emit=emit, profile=turn.profile)
         config: RunnableConfig = {
             "configurable": {"thread_id": turn.thread_id},
             "recursion_limit": RECURSION_LIMIT,
         }
         try:
-            await self._go(turn, graph, config, emit, meter)
+            await self._go(turn, graph, config, context, tell)
         except BaseException:
             # Also of a turn that fails or is stopped, the message stays part of the conversation.
             await _write_held(graph, turn)
@@ -137,25 +137,24 @@ class Runner:
         await self._prune(turn, graph)
 
     async def _go(
-        self, turn: Turn, graph: Graph, config: RunnableConfig, emit: Any, meter: RunMeter
+        self, turn: Turn, graph: Graph, config: RunnableConfig, context: Context, tell: Emit
     ) -> None:
         """Run the graph to its end, from the start or from where an earlier attempt came."""
         try:
-            graph_input = await self._input(turn, graph, config, emit)
+            graph_input = await self._input(turn, graph, config, tell)
             if graph_input is not False:
-                await self._stream(graph, graph_input, config, meter.watching(emit))
+                await _through(graph, graph_input, config, context)
         except CheckpointUnreadable as error:
             log.error("thread %s: %s", turn.thread_id, error)
             await set_aside(_saver(graph), turn.thread_id)
-            emit(
+            tell(
                 Notice(
                     "warning",
                     "The stored memory of this conversation could not be read; "
                     "it goes on without it.",
                 )
             )
-            fresh = fresh_input(turn, self._context)
-            await self._stream(graph, fresh, config, meter.watching(emit))
+            await _through(graph, fresh_input(turn, self._context), config, context)
 
     def _bound(self, turn: Turn) -> Graph:
         """The graph with a saver that writes under this turn's fence and life time."""
@@ -165,16 +164,8 @@ class Runner:
         )
         return graph
 
-    async def _stream(
-        self, graph: Graph, graph_input: State | None, config: RunnableConfig, emit: Any
-    ) -> None:
-        async for event in graph.astream(
-            graph_input, config, context=self._context, stream_mode="custom", durability="sync"
-        ):
-            emit(event)
-
     async def _input(
-        self, turn: Turn, graph: Graph, config: RunnableConfig, emit: Any
+        self, turn: Turn, graph: Graph, config: RunnableConfig, tell: Emit
     ) -> State | Literal[False] | None:
         """What to start the graph with; None resumes, False: nothing is left to do."""
         message = turn.message
@@ -186,7 +177,7 @@ class Runner:
         if started.get("message_id") != message.id:
             gone = _from(values.get("messages", []), message.retry_of)
             return fresh_input(turn, self._context, gone)
-        replay(snapshot, turn, emit)
+        replay(snapshot, turn, tell)
         # Not snapshot.next: it is empty where a crash fell between a node's writes and its
         # checkpoint.
         if snapshot.tasks:
@@ -210,6 +201,49 @@ class Runner:
             await trim(_saver(graph), turn.thread_id, count=kept)
         except AssistantError as error:
             log.warning("thread %s: not pruned: %s", turn.thread_id, error)
+
+
+class _Outlet:
+    """Where the events of a run go, straight from the nodes: LangGraph's own stream would hand them
+    on only when the node waits, or has ended."""
+
+    def __init__(self, record: Record, journal: TurnJournal) -> None:
+        self._record = record
+        self._journal = journal
+        self._failed: Exception | None = None
+        self.run: asyncio.Task[None] | None = None
+
+    def emit(self, event: Event) -> None:
+        """Take an event. When it cannot be written the run is stopped: a tool would take an error
+        that came out of here for its own."""
+        if self._failed is not None:
+            return
+        self._record.take(event)
+        try:
+            self._journal.put(event)
+        except (Fenced, StoreError) as error:
+            self._failed = error
+            if self.run is not None:
+                self.run.cancel()
+
+    async def outlast(self, run: asyncio.Task[None]) -> None:
+        """Wait for the run. Raises what it raised, or why its events could not be written."""
+        try:
+            await run
+        except asyncio.CancelledError:
+            if self._failed is None:
+                raise
+            raise self._failed from None
+
+
+async def _through(
+    graph: Graph, graph_input: State | None, config: RunnableConfig, context: Context
+) -> None:
+    """Run the graph to its end."""
+    async for _ in graph.astream(
+        graph_input, config, context=context, stream_mode="custom", durability="sync"
+    ):
+        pass
 
 
 def _saver(graph: Graph) -> Saver:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,6 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langgraph.runtime import Runtime
 
 from core.events import (
-    Event,
     MessageCompleted,
     Notice,
     ReasoningDelta,
@@ -36,10 +34,16 @@ from nodes.context import model_messages
 from nodes.offers import may_call_tools, offered
 from nodes.room import Room
 from nodes.shown import BETWEEN, about, answer_id, show
-from nodes.state import Context, State, TurnState, answer_text, current_answer, of_this_turn
+from nodes.state import (
+    Context,
+    Emit,
+    State,
+    TurnState,
+    answer_text,
+    current_answer,
+    of_this_turn,
+)
 from tools.base import NO_TOOLS, Offer
-
-Emit = Callable[[Event], None]
 
 TOOLS_SHARE = 3
 """Tools are offered where their schemas take at most a third of the context."""
@@ -53,7 +57,7 @@ MORE_PLACE = (
 async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Ask the model; its text and thinking go out as they come. Raises ModelError."""
     before = answer_text(state["messages"])
-    sink = _Sink(runtime.stream_writer, state, before)
+    sink = _Sink(runtime.context.emit, state, before)
     services = runtime.context.services
     gateway, settings = services.gateway, services.settings.current
     known = state.get("density", 1.0)
@@ -88,7 +92,7 @@ async def _ask(
         offer = NO_TOOLS
     max_tokens = settings.model.max_tokens
     left = room.size - room.reply(max_tokens) - offer.tokens
-    messages = await model_messages(state, services, settings, room=left)
+    messages = await model_messages(state, runtime.context, settings, room=left)
     room.estimate = messages_tokens(messages) + offer.tokens
     stream = services.gateway.stream(
         messages,

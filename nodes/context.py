@@ -3,6 +3,7 @@ before."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,11 +12,10 @@ from langchain_core.messages import AnyMessage, SystemMessage
 
 from core.models.chat import to_openai
 from core.models.estimate import message_tokens, text_tokens
-from core.services import Services
 from core.settings import Settings
 from nodes.fitting import SMALLEST, cut, fitting
 from nodes.prompts import prompt
-from nodes.state import State
+from nodes.state import Context, State, TurnState
 from nodes.window import window
 
 PROFILE_TOKENS = 1000
@@ -23,11 +23,11 @@ PROFILE_TOKENS = 1000
 
 
 async def model_messages(
-    state: State, services: Services, settings: Settings, *, room: int
+    state: State, context: Context, settings: Settings, *, room: int
 ) -> list[dict[str, Any]]:
     """The request's messages: one system message, then the window, within ``room`` estimated
     tokens."""
-    profile = await services.profiles.get(state["turn"]["user_id"])
+    profile = await current_profile(state["turn"], context)
     # Of a stateless client, whose instructions must not age as messages do.
     told = [m.text for m in state["messages"] if isinstance(m, SystemMessage)]
     said: list[AnyMessage] = [m for m in state["messages"] if not isinstance(m, SystemMessage)]
@@ -37,7 +37,14 @@ async def model_messages(
     return [system, *fitting(messages, max(room - message_tokens(system), SMALLEST))]
 
 
-def system_prompt(profile: dict[str, str], summary: str) -> str:
+async def current_profile(turn: TurnState, context: Context) -> Mapping[str, str]:
+    """What is stored about the user: as the turn began, until tools may have changed it."""
+    if turn["rounds"] == 0:
+        return context.profile
+    return await context.services.profiles.get(turn["user_id"])
+
+
+def system_prompt(profile: Mapping[str, str], summary: str) -> str:
     """The system message. The date has no time of day, so that a server's prompt cache holds all
     day."""
     zone = profile.get("time_zone", "")
@@ -53,7 +60,7 @@ def system_prompt(profile: dict[str, str], summary: str) -> str:
     return "\n\n".join(parts)
 
 
-def profile_text(profile: dict[str, str]) -> str:
+def profile_text(profile: Mapping[str, str]) -> str:
     """The user's data, one line each; short facts first where there is no room for all."""
     lines = [f"- {key}: {value}" for key, value in profile.items()]
     if text_tokens("\n".join(lines)) <= PROFILE_TOKENS:

@@ -42,14 +42,12 @@ async def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     turn = state["turn"]
     grade = await _grade(state, runtime)
     if grade is None:
-        runtime.stream_writer(
-            Notice("info", "The answer could not be graded; it is kept as it is.")
-        )
+        runtime.context.emit(Notice("info", "The answer could not be graded; it is kept as it is."))
         return {"passed": True}
     graded = turn["iteration"] + 1
     if grade.score >= settings.quality_threshold or graded >= settings.max_iterations:
         return {"passed": True}
-    runtime.stream_writer(
+    runtime.context.emit(
         Notice(
             "info",
             f"Grade {grade.score:.2f} of {settings.quality_threshold:.2f}: working on it again.",

@@ -45,6 +45,11 @@ def fitting(messages: Sequence[Message], budget: int) -> list[Message]:
     for number in range(last - 1, -1, -1):
         if number == asked:
             continue
+        whole = messages_tokens(units[number])
+        if whole <= min(left, budget // OLD_SHARE):
+            left -= whole
+            kept[number] = units[number]
+            continue
         unit = [cut(message, budget // OLD_SHARE) for message in units[number]]
         if messages_tokens(unit) > left:
             unit = _unit_cut(units[number], left)

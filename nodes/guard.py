@@ -21,8 +21,8 @@ async def guard(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         if call["name"] in known:
             continue
         text = f"There is no tool {call['name']!r}. Tools: {', '.join(known)}."
-        runtime.stream_writer(ToolStarted(str(call["id"]), call["name"], call["args"]))
-        runtime.stream_writer(ToolFinished(str(call["id"]), "refused", text))
+        runtime.context.emit(ToolStarted(str(call["id"]), call["name"], call["args"]))
+        runtime.context.emit(ToolFinished(str(call["id"]), "refused", text))
         results.append(
             ToolMessage(
                 text,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 
 from core.events import (
-    Event,
     MessageCompleted,
     TextDelta,
     ToolFinished,
@@ -16,9 +15,7 @@ from core.events import (
     ToolStatus,
     Usage,
 )
-from nodes.state import OUTCOME
-
-Emit = Callable[[Event], None]
+from nodes.state import OUTCOME, Emit
 
 BETWEEN = "\n\n"
 """Stands between what was said before a tool call and after it."""

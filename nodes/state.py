@@ -6,12 +6,14 @@ and at message 2,000.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.channels.delta import DeltaChannel
 
+from core.events import Event
 from core.services import Services
 from nodes.messages import messages_reducer
 from tools.base import Toolbox
@@ -67,12 +69,23 @@ class ToolTask(TypedDict):
     turn: TurnState
 
 
+Emit = Callable[[Event], None]
+
+
+def untold(_event: Event) -> None:
+    """An event that nobody is told of."""
+
+
 @dataclass(frozen=True)
 class Context:
-    """What every node may use; the same for all turns of a process."""
+    """What every node may use. Services and tools are the same for all turns of a process; ``emit``
+    tells those who follow the turn, and ``profile`` is what was stored about the user when it
+    began."""
 
     services: Services
     toolbox: Toolbox
+    emit: Emit = untold
+    profile: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def of_this_turn(messages: list[AnyMessage]) -> list[AnyMessage]:

@@ -39,7 +39,7 @@ async def tool_agent(state: ToolTask, runtime: Runtime[Context]) -> dict[str, An
     """Run the call. Whatever goes wrong becomes a result; only a stop of the turn passes
     through."""
     call, turn = state["call"], state["turn"]
-    emit = runtime.stream_writer
+    emit = runtime.context.emit
     emit(ToolStarted(call["id"], call["name"], call["args"]))
     caller = Caller(turn["user_id"], turn["run_id"].rpartition(".")[0], turn["run_id"])
     status, text = await once(runtime.context, call, caller)

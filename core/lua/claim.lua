@@ -1,6 +1,7 @@
 -- Take the conversation and its oldest message, unless somebody else holds it.
 -- KEYS: lease, control, inbox, journal, meta, pending
--- ARGV: owner, lease ms, journal length, thread, cancel key prefix, channel prefix, token
+-- ARGV: owner, lease ms, journal length, thread, cancel key prefix, channel prefix, token, profile key
+--       pattern
 -- Returns: {'busy', ms left} | {'empty'} | {'turn', …}
 -- Safe to repeat: with the same token it gives the same turn under the same epoch, counted once.
 local holder = redis.call('GET', KEYS[1])
@@ -17,4 +18,4 @@ return claim_next(
   {lease = KEYS[1], control = KEYS[2], inbox = KEYS[3], journal = KEYS[4], meta = KEYS[5],
     pending = KEYS[6]},
   {owner = ARGV[1], lease_ms = ARGV[2], maxlen = ARGV[3], thread = ARGV[4], cancel = ARGV[5], channel = ARGV[6],
-    token = ARGV[7]})
+    token = ARGV[7], profile = ARGV[8]})

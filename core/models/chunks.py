@@ -90,6 +90,8 @@ class ChunkReader:
 
     def add(self, chunk: dict[str, Any]) -> None:
         """Add one chunk. Raises ModelError where the chunk is an error."""
+        # Once for each token: what JSON is made of has exactly these classes, and asking for one
+        # is no call.
         self.any_chunk = True
         choices: Any = chunk.get("choices")
         if chunk.get("usage"):
@@ -98,14 +100,13 @@ class ChunkReader:
             if chunk.get("error") or (chunk.get("object") == "error"):
                 raise self._error(chunk)
             return
-        choice: Any = cast("list[Any]", choices)[0] if isinstance(choices, list) else None
-        if not isinstance(choice, dict):
+        choice: Any = choices[0] if choices.__class__ is list else None
+        if choice.__class__ is not dict:
             return
-        fields = cast("dict[str, Any]", choice)
-        delta: Any = fields.get("delta") or fields.get("message")
-        if isinstance(delta, dict):
-            self._delta(cast("dict[str, Any]", delta))
-        if reason := fields.get("finish_reason"):
+        delta: Any = choice.get("delta") or choice.get("message")
+        if delta.__class__ is dict:
+            self._delta(delta)
+        if reason := choice.get("finish_reason"):
             self.finish_reason = FINISH.get(str(reason).lower(), "stop")
             if self.finish_reason == "error":
                 raise self._error(chunk)
@@ -117,17 +118,17 @@ class ChunkReader:
         # vLLM and Ollama say "reasoning", LM Studio, llama.cpp, DeepSeek and SGLang
         # "reasoning_content".
         thought = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(thought, str) and thought:
+        if thought and thought.__class__ is str:
             self._think(thought)
         content = delta.get("content")
         if content:
-            if isinstance(content, str):
+            if content.__class__ is str:
                 self._feed(content)
-            elif isinstance(content, list):
-                self._parts(cast("list[Any]", content))
+            elif content.__class__ is list:
+                self._parts(content)
         calls: Any = delta.get("tool_calls")
-        if isinstance(calls, list):
-            self._native.add(cast("list[Any]", calls))
+        if calls.__class__ is list:
+            self._native.add(calls)
             self.any_output = self.any_output or bool(self._native)
         if self._written + self._native.size > MAX_ANSWER:
             self.too_long = True

@@ -31,13 +31,19 @@ class Collector:
         """Add visible text."""
         if text:
             self._text.append(text)
-            self._add(TextPiece, text)
+            if self._kind is not TextPiece:
+                self._turn_to(TextPiece)
+            self._parts.append(text)
+            self.size += len(text)
 
     def reasoning(self, text: str) -> None:
         """Add thinking."""
         if text:
             self._reasoning.append(text)
-            self._add(ReasoningPiece, text)
+            if self._kind is not ReasoningPiece:
+                self._turn_to(ReasoningPiece)
+            self._parts.append(text)
+            self.size += len(text)
 
     def reclassify(self) -> None:
         """All visible text was thinking. Recall it where it is not handed out yet."""
@@ -64,12 +70,9 @@ class Collector:
         out, self._out = self._out, []
         return out
 
-    def _add(self, kind: type[TextPiece] | type[ReasoningPiece], text: str) -> None:
-        if kind is not self._kind:
-            self._flush()
-            self._kind = kind
-        self._parts.append(text)
-        self.size += len(text)
+    def _turn_to(self, kind: type[TextPiece] | type[ReasoningPiece]) -> None:
+        self._flush()
+        self._kind = kind
 
     def _flush(self) -> None:
         if self._parts:

@@ -99,7 +99,10 @@ class Splitter:
         """Add a piece of the model's text."""
         plain = self._mode == "text" and not self._blank and not self._buffer
         if plain and SPECIAL.search(text) is None:
-            self._say(text)
+            if self._line_blank:
+                self._say(text)
+            else:
+                self._out.text(text)
             return
         self._buffer += text
         while self._buffer and self._steps[self._mode]():

@@ -51,7 +51,16 @@ class SseParser:
         self._rest = lines.pop()
         chunks: list[Chunk] = []
         for line in lines:
-            self._line(line, chunks)
+            # Nearly every line is one of these two; a token of the model is one of each.
+            if self._pending or self._error_event:
+                self._line(line, chunks)
+            elif line.startswith(b"data: {"):
+                try:
+                    chunks.append(orjson.loads(line[6:]))
+                except orjson.JSONDecodeError:
+                    self._line(line, chunks)
+            elif line:
+                self._line(line, chunks)
         return self._checked(chunks)
 
     def finish(self) -> list[Chunk]:

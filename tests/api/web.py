@@ -107,6 +107,7 @@ def build(store: Store, settings: Settings, *, away: Away | None = None) -> Web:
     app = FastAPI(openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     live, listening = Live(settings), Listening(PORT)
     auth = install_auth(app, store=store, live=live, listening=listening, away=away)
+    app.include_router(auth.router)
     app.include_router(routes())
 
     @app.get("/api/events")

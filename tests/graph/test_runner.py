@@ -8,8 +8,10 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
+from core import keys
 from core.errors import ToolError
 from core.store import Store
+from tests.support.desk import USER
 from tests.support.studio import (
     Reply,
     Script,
@@ -330,3 +332,46 @@ async def test_a_stateless_client_brings_its_history(store: Store, tmp_path: Pat
         await it.services.gateway.settle()
         for name in await it.desk.redis.keys(f"*{thread}*"):
             assert 0 < await it.desk.redis.ttl(name) <= 3600, name
+
+
+async def test_a_run_that_was_taken_over_stops_and_no_tool_takes_that_for_its_own_error(
+    store: Store, tmp_path: Path
+) -> None:
+    async def lose() -> str:
+        """Return when another worker has the conversation."""
+        await store.redis.hincrby(keys.control(thread), "ep", 1)
+        return "lost"
+
+    async def wait() -> str:
+        """Return later than the other."""
+        await asyncio.sleep(0.3)
+        return "waited"
+
+    script = in_order(calls(("lose", {}), ("wait", {})), text("Never said."))
+    skills = [skill(lose), skill(wait)]
+    async with studio(store, tmp_path, script, skills=skills) as it:
+        thread = await it.desk.thread()
+        run = (await it.desk.send(thread, "m1", "Try both")).run_id
+        assert await it.turns().take(await it.take(thread)) is None
+        told = await it.told(thread, run)
+        assert set(kinds(told)) <= {"turn_started", "tool_started"}
+        assert await it.desk.transcript(thread) == []
+        assert await it.desk.redis.xlen(keys.inbox(thread)) == 1
+
+
+async def test_tools_change_what_the_same_turn_knows_of_the_user(
+    store: Store, tmp_path: Path
+) -> None:
+    async def rename() -> str:
+        """Rename the user."""
+        await it.services.profiles.update(USER, {"name": "Grace"})
+        return "done"
+
+    script = in_order(calls(("rename", {})), text("Hello Grace."))
+    async with studio(store, tmp_path, script, skills=[skill(rename)]) as it:
+        thread = await it.desk.thread()
+        await it.services.profiles.update(USER, {"name": "Ada"})
+        await it.say(thread, "Call me Grace")
+        first, second = (body["messages"][0]["content"] for body in it.model.bodies)
+        assert "- name: Ada" in first
+        assert "- name: Grace" in second
