@@ -30,7 +30,7 @@ from core.listening import heard, subscription
 from core.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings import EngineSettings
-from core.store import Store
+from core.store import ScriptCall, Store
 from core.turns import GiveUp, Handler, Turns
 
 log = logging.getLogger(__name__)
@@ -65,13 +65,14 @@ class Worker:
         give_up: GiveUp,
         *,
         about: Callable[[], Mapping[str, int]] = dict,
+        beside: Callable[[str], ScriptCall] | None = None,
     ) -> None:
-        """``about`` gives more figures for the sign of life."""
+        """``about`` gives more figures for the sign of life; for ``beside`` see Mailbox."""
         self.name = f"{socket.gethostname()}-{os.getpid()}-{new_id('w')[2:8]}"
         self._store = store
         self._blocking = blocking
         self._live = live
-        self._mailbox = Mailbox(store, self.name)
+        self._mailbox = Mailbox(store, self.name, beside)
         self._turns = Turns(self._mailbox, live, handler, give_up)
         self._active: dict[str, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from core.bus import BELL_SEPARATOR, new_id
 from core.events import Event, Inbound, payload
 from core.profile import decoded
 from core.settings import EngineSettings
-from core.store import Arg, Store
+from core.store import Arg, ScriptCall, Store
 
 MAX_DEAD = 10_000
 KEEP_EVENTS = 24 * 3600
@@ -23,6 +23,14 @@ that were away for longer load the conversation anew."""
 
 MAX_PART = 5_000
 """Arguments in one script call; Lua's own limit is about 8,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The reply to a call that was sent along."""
+
+    call: ScriptCall
+    reply: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,9 @@ class Turn:
     profile: Mapping[str, str] = field(default_factory=dict[str, str])
     """What is stored about the user."""
 
+    found: Found | None = None
+    """What was read beside the claim."""
+
     @property
     def thread_id(self) -> str:
         """The conversation."""
@@ -60,11 +71,18 @@ class Busy:
 
 
 class Mailbox:
-    """All that one worker does to conversations; ``owner`` is unique per process."""
+    """All that one worker does to conversations; ``owner`` is unique per process.
 
-    def __init__(self, store: Store, owner: str) -> None:
+    ``beside`` is a read of a conversation that travels with each claim: what it finds is what
+    earlier turns left, because from the claim on nobody else can write there.
+    """
+
+    def __init__(
+        self, store: Store, owner: str, beside: Callable[[str], ScriptCall] | None = None
+    ) -> None:
         self._store = store
         self.owner = owner
+        self._beside = beside
         self._claims: dict[str, str] = {}
 
     async def claim(self, thread_id: str, settings: EngineSettings) -> Turn | Busy | None:
@@ -73,9 +91,21 @@ class Mailbox:
         # Kept until a reply comes: a claim that was made but not heard of is the same one later.
         token = self._claims.setdefault(thread_id, new_id("c"))
         args = self._claim_args(thread_id, settings, token)
-        reply = await self._store.script("claim", names, args)
+        calls = [self._store.call("claim", names, args)]
+        if self._beside is not None:
+            calls.append(self._beside(thread_id))
+        reply, *found = await self._store.retry(lambda: self._claim_once(calls))
         self._claims.pop(thread_id, None)
-        return _outcome(thread_id, reply)
+        outcome = _outcome(thread_id, reply)
+        if isinstance(outcome, Turn) and found and not isinstance(found[0], Exception):
+            return replace(outcome, found=Found(calls[1], found[0]))
+        return outcome
+
+    async def _claim_once(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        replies = await self._store.several_once(calls)
+        if isinstance(replies[0], Exception):
+            raise replies[0]
+        return replies
 
     def _names(self, thread_id: str) -> tuple[str, ...]:
         return (

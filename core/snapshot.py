@@ -115,13 +115,14 @@ async def read_groups(
     store: Store, groups: Iterable[tuple[Sequence[str], Sequence[str]]]
 ) -> list[list[Key]]:
     """Of each group (names, sets of checkpoint namespaces) the keys at one moment."""
-    calls = list(groups)
+    calls = [store.call("snapshot", names, spaces) for names, spaces in groups]
 
     async def send() -> list[Any]:
-        async with store.redis.pipeline(transaction=False) as pipe:
-            for names, spaces in calls:
-                pipe.evalsha(store.digest("snapshot"), len(names), *names, *spaces)
-            return await pipe.execute()
+        answers = await store.several_once(calls)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
     answers = await store.retry(send, deadline=PATIENCE)
     return [[_key(row) for row in answer] for answer in answers]

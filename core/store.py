@@ -77,6 +77,15 @@ PATIENCE: ContextVar[Patience | None] = ContextVar("patience", default=None)
 """Set for the calls of one request, so that two slow ones do not take twice the time."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScriptCall:
+    """One call of a script: its digest and text, then the number of keys, keys, arguments."""
+
+    digest: str
+    body: str
+    rest: tuple[Arg, ...]
+
+
 class Store:
     """A Redis client with our scripts and our retry rule."""
 
@@ -103,16 +112,24 @@ class Store:
         except NoScriptError:
             return await execute("EVAL", self._bodies[name], len(names), *names, *args)
 
-    def digest(self, name: str) -> str:
-        """SHA-1 of a script, for use in pipelines."""
-        return self._digests[name]
+    def call(self, name: str, names: Sequence[str], args: Sequence[Arg] = ()) -> ScriptCall:
+        """A script with its keys and arguments, to be run among others."""
+        return ScriptCall(self._digests[name], self._bodies[name], (len(names), *names, *args))
 
-    async def load_scripts(self) -> None:
-        """Load all scripts, so that pipelines may call them by digest."""
+    async def several_once(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run scripts one after another in one round trip, without retry. A reply may be the error
+        of its call. Raises RedisError where nothing came back."""
         async with self.redis.pipeline(transaction=False) as pipe:
-            for body in self._bodies.values():
-                pipe.script_load(body)
-            await pipe.execute()
+            for call in calls:
+                pipe.execute_command("EVALSHA", call.digest, *call.rest)
+            replies = await pipe.execute(raise_on_error=False)
+        if not any(isinstance(reply, NoScriptError) for reply in replies):
+            return replies
+        # A restarted server knows no scripts; so that the order stays, all of them again.
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.execute_command("EVAL", call.body, *call.rest)
+            return await pipe.execute(raise_on_error=False)
 
     async def retry(self, call: Callable[[], Awaitable[T]], *, deadline: float = DEADLINE) -> T:
         """Await ``call()`` until it succeeds or the deadline passes. Only for idempotent calls.
@@ -134,20 +151,11 @@ class Store:
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline
         pause = 0.02
-        forgotten = False
         while True:
             try:
                 # Not wait_for: before Python 3.12 it swallows a cancellation now and then.
                 async with asyncio.timeout(max(end - loop.time(), 0.05)):
-                    if forgotten:
-                        await self.load_scripts()
                     return await call()
-            except NoScriptError as error:
-                # A restarted server knows no scripts, and pipelines call them by digest only.
-                forgotten = True
-                if loop.time() >= end:
-                    raise translate(error) from error
-                continue
             except (
                 ConnectionError,
                 TimeoutError,
@@ -285,7 +293,6 @@ async def open_untouched_store(
     try:
         await check_server(store)
         await check_state(store, half_restored=half_restored)
-        await store.retry(store.load_scripts)
         yield store
     finally:
         await redis.aclose()

@@ -34,7 +34,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from core import keys
 from core.errors import AssistantError
-from core.store import DEADLINE, Arg, Store, read_scripts, translate
+from core.store import DEADLINE, Arg, ScriptCall, Store, read_scripts, translate
 from core.turn_journal import OUTAGE_LIMIT
 from graph.checkpoint_base import AsyncOnlySaver
 from graph.checkpoint_codec import UNREADABLE, pack_record, pack_writes, read_writes
@@ -114,6 +114,10 @@ class RedisSaver(AsyncOnlySaver):
         return f"{count:08x}{secrets.token_hex(4)}"
 
     # ---- read
+
+    def newest(self, thread_id: str) -> ScriptCall:
+        """The read of a thread's newest checkpoint, for who wants to send it himself."""
+        return self._store.call("get", data_keys(thread_id, ""), [""])
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint of the config, or the newest. Raises CheckpointUnreadable, StoreError."""

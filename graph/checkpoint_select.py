@@ -7,7 +7,7 @@ the choice is written down at the first start, and another one later is refused.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -16,7 +16,9 @@ from redis.exceptions import ResponseError
 
 from core import keys
 from core.errors import ConfigError
+from core.mailbox import Found
 from core.settings import Settings
+from core.store import ScriptCall
 from graph.checkpoint import RedisSaver
 from graph.turn_saver import TurnSaver
 
@@ -79,14 +81,20 @@ async def check_modules(redis: Redis) -> None:
             ) from error
 
 
-def for_turn(saver: Saver, *, epoch: int, ttl: int | None) -> Saver:
-    """The saver bound to a turn's fence and to the seconds that its thread is kept.
+def for_turn(saver: Saver, *, epoch: int, ttl: int | None, found: Found | None = None) -> Saver:
+    """The saver bound to a turn's fence and to the seconds that its thread is kept. ``found``
+    is what ``read_beside`` brought.
 
     redis-stack knows neither: there only the lease keeps a stale worker out.
     """
     if not isinstance(saver, RedisSaver):
         return saver
-    return TurnSaver.of(saver.fenced(epoch).with_ttl(ttl))
+    return TurnSaver.of(saver.fenced(epoch).with_ttl(ttl), found)
+
+
+def read_beside(saver: Saver) -> Callable[[str], ScriptCall] | None:
+    """The read of a conversation's state that may travel with its claim; redis-stack has none."""
+    return saver.newest if isinstance(saver, RedisSaver) else None
 
 
 async def settle(saver: Saver) -> None:

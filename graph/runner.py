@@ -160,7 +160,10 @@ class Runner:
         """The graph with a saver that writes under this turn's fence and life time."""
         graph = copy.copy(self._graph)
         graph.checkpointer = for_turn(
-            _saver(graph), epoch=turn.epoch, ttl=int(turn.ttl) if turn.ttl else None
+            _saver(graph),
+            epoch=turn.epoch,
+            ttl=int(turn.ttl) if turn.ttl else None,
+            found=turn.found,
         )
         return graph
 

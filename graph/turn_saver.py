@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from core.mailbox import Found
 from core.store import Arg
 from graph.checkpoint import RedisSaver, Write
 
@@ -24,15 +25,18 @@ class TurnSaver(RedisSaver):
     _held: list[Write]
     _start: str
     _ended: bool
+    _found: Found | None
 
     @classmethod
-    def of(cls, saver: RedisSaver) -> TurnSaver:
-        """A saver for one turn with the fence and life time of another."""
+    def of(cls, saver: RedisSaver, found: Found | None = None) -> TurnSaver:
+        """A saver for one turn with the fence and life time of another. ``found`` was read when the
+        turn was claimed: it is still true until this saver does anything else."""
         bound = cls.__new__(cls)
         bound.__dict__.update(saver.__dict__)
         bound._held = []
         bound._start = ""
         bound._ended = False
+        bound._found = found
         return bound
 
     async def flush(self) -> None:
@@ -42,6 +46,7 @@ class TurnSaver(RedisSaver):
             await super()._run("put_all", *together(held))
 
     async def _write(self, write: Write) -> None:
+        self._found = None
         self._held.append(write)
         if not self._may_wait(write):
             await self.flush()
@@ -59,6 +64,9 @@ class TurnSaver(RedisSaver):
 
     async def _run(self, script: str, names: Sequence[str], args: Sequence[Arg]) -> Any:
         """Everything else sees the state as if nothing had been held back."""
+        found, self._found = self._found, None
+        if found is not None and found.call == self._store.call(script, names, args):
+            return found.reply
         await self.flush()
         return await super()._run(script, names, args)
 

@@ -21,7 +21,7 @@ from core.telemetry import show_zeros
 from core.telemetry_share import sharing
 from core.tracing import exporting
 from graph.build import build_graph, drawing
-from graph.checkpoint_select import open_saver
+from graph.checkpoint_select import open_saver, read_beside
 from graph.jobs import erase_deleted, job_functions
 from graph.runner import Runner
 from nodes.state import Context
@@ -60,6 +60,7 @@ async def _assemble(
         runner.run,
         runner.give_up,
         about=services.gateway.reach_figures,
+        beside=read_beside(saver),
     )
     functions = job_functions(services, saver)
     await stack.enter_async_context(running_jobs(url, functions, broken=worker.drain))

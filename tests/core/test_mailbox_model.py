@@ -62,7 +62,6 @@ class MailboxMachine(RuleBasedStateMachine):
         self.model = Model()
         self.sent = 0
         self.sequence = 0
-        self.do(self.desk.store.load_scripts())
         self.thread = self.do(self.desk.thread())
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:

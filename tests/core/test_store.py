@@ -211,3 +211,16 @@ async def test_scripts_work_without_having_been_loaded(desk: Desk) -> None:
     await desk.redis.script_flush()
     assert await desk.mailbox().claim(thread, desk.settings) is None
     await wait_until(lambda: True)
+
+
+async def test_scripts_that_travel_together_run_in_order(desk: Desk) -> None:
+    thread = await desk.thread()
+    await desk.redis.script_flush()
+    store, names = desk.store, (keys.control(thread), keys.journal(thread))
+    wrong = store.call("emit", names, ("7", 1, 10, "", f"{thread}.r", thread, "c"))
+    last = store.call("settle", (keys.pending(),), ("t", "m"))
+    for _ in ("not known to the server", "known"):
+        await desk.redis.hset(keys.pending(), "t", "m")
+        replies = await store.several_once([wrong, last])
+        assert "FENCED" in str(replies[0])
+        assert replies[1] == 1

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from core import keys
 from core.errors import Fenced
+from core.mailbox import Found
 from graph.checkpoint import RedisSaver
 from graph.checkpoint_select import settle
 from graph.turn_saver import TurnSaver
@@ -88,3 +89,32 @@ async def test_a_turn_that_lost_its_lease_hears_of_it_at_its_end(
     with pytest.raises(Fenced):
         await settle(saver)
     assert await stored(redis) == (0, 0)
+
+
+async def test_what_came_with_the_claim_is_not_read_again(redis: Redis) -> None:
+    await plain_graph(RedisSaver(redis)).ainvoke({"messages": [HumanMessage("hi")]}, thread("t"))
+    plain = RedisSaver(redis)
+    call = plain.newest("t")
+    reply = (await plain._store.several_once([call]))[0]  # pyright: ignore[reportPrivateUsage]
+    expected = await plain.aget_tuple(thread("t"))
+    await plain.adelete_thread("t")
+    saver = TurnSaver.of(plain, Found(call, reply))
+    assert await saver.aget_tuple(thread("t")) == expected
+    assert await saver.aget_tuple(thread("t")) is None, "once only"
+
+
+@pytest.mark.parametrize("first", ["another thread", "a write"])
+async def test_what_came_with_the_claim_is_true_for_the_first_read_of_its_thread_only(
+    redis: Redis, first: str
+) -> None:
+    plain = RedisSaver(redis)
+    call = plain.newest("t")
+    saver = TurnSaver.of(plain, Found(call, None))
+    if first == "a write":
+        await saver.aput(thread("t"), checkpoint(), about(), {})
+        found = await saver.aget_tuple(thread("t"))
+        assert found is not None
+    else:
+        graph = plain_graph(RedisSaver(redis))
+        await graph.ainvoke({"messages": [HumanMessage("hi")]}, thread("u"))
+        assert await saver.aget_tuple(thread("u")) is not None

@@ -28,6 +28,7 @@ from core.threads import Threads
 from core.turns import Turns
 from graph.build import Graph, build_graph
 from graph.checkpoint import RedisSaver
+from graph.checkpoint_select import read_beside
 from graph.runner import Runner
 from nodes.state import Context
 from tests.support.desk import USER, Desk
@@ -154,12 +155,13 @@ class Studio:
         """A worker's turns; with a saver and a store of its own it can be cut off."""
         graph = self.graph if saver is None else build_graph(self.context, saver)
         runner = Runner(graph, self.context)
-        box = Mailbox(store or self.desk.store, name)
+        box = Mailbox(store or self.desk.store, name, read_beside(saver or self.saver))
         return Turns(box, self.live, runner.run, runner.give_up)
 
     async def take(self, thread: str, name: str = "A") -> Turn:
         """Claim under the live settings."""
-        turn = await Mailbox(self.desk.store, name).claim(thread, self.live.current.engine)
+        box = Mailbox(self.desk.store, name, read_beside(self.saver))
+        turn = await box.claim(thread, self.live.current.engine)
         assert isinstance(turn, Turn)
         return turn
 
