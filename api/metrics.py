@@ -18,7 +18,7 @@ from api.condition import WORKER_SILENT_MS
 from core import keys
 from core.errors import StoreError
 from core.store import Store
-from core.telemetry import HTTP_REQUESTS, HTTP_SECONDS, STATE, families
+from core.telemetry import HTTP_REQUESTS, HTTP_SECONDS, PULSE, STATE, families
 from core.telemetry_share import Sharing, merged
 
 COUNTED_THREADS = 1000
@@ -132,10 +132,13 @@ class HttpMeter:
             if not status:  # the server around us answers for us
                 _count(scope, 500, time.perf_counter() - begun)
             raise
+        finally:
+            PULSE.beat()
 
 
 def _count(scope: Scope, status: int, seconds: float) -> None:
     method = scope["method"] if scope["method"] in METHODS else "(other)"
+    PULSE.beat()
     HTTP_SECONDS.labels(method).observe(seconds)
     HTTP_REQUESTS.labels(route_of(scope), method, str(status)).inc()
 

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core import keys
-from core.listening import heard, subscription
+from core.listening import BACKED, heard, subscription
 
 SWEEP_SECONDS = 5.0
 REMEMBERED_SECONDS = 30.0
@@ -62,6 +62,12 @@ class Revocations:
             if not watchers and self._watchers.get(credential) is watchers:
                 del self._watchers[credential]
 
+    def wake_all(self) -> None:
+        """End all waits though no credential has ended: the process stops."""
+        for watchers in self._watchers.values():
+            for event in watchers:
+                event.set()
+
     def end(self, credential: str) -> None:
         """Tell everybody in this process."""
         now = time.monotonic()
@@ -96,7 +102,7 @@ class Revocations:
 
     async def _listen_once(self) -> None:
         async with subscription(self._redis, keys.revocations()) as pubsub:
-            async for message in heard(pubsub):
+            async for message in heard(pubsub, silence=BACKED):
                 if message["type"] == "subscribe":
                     self._subscribed.set()
                     await self._find_ended()

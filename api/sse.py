@@ -48,6 +48,11 @@ class Streams:
     hub: Hub
     revocations: Revocations
 
+    def farewell(self) -> None:
+        """Let every stream say goodbye and end: the process stops."""
+        self.hub.close_readers()
+        self.revocations.wake_all()
+
     @asynccontextmanager
     async def subscribe(
         self, user: Principal, thread_id: str | None
@@ -128,9 +133,18 @@ async def _until_outage(frames: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
             log.info("an event stream ends: %s", error)
 
 
+class _EventStream(EventSourceResponse):
+    """Ends with the hub, which hears of a shutdown first and lets streams say farewell. The
+    library's own way looks for one twice a second, a fifth of what an idle web process costs."""
+
+    @staticmethod
+    async def _listen_for_exit_signal() -> None:
+        await asyncio.Event().wait()
+
+
 def respond(frames: AsyncGenerator[bytes]) -> EventSourceResponse:
     """The streaming answer."""
-    return EventSourceResponse(
+    return _EventStream(
         _until_outage(frames),
         ping=PING,
         ping_message_factory=_ping,

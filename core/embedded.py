@@ -249,8 +249,9 @@ def _arguments(home: Path, settings: StoreSettings) -> list[str]:
         "maxmemory": f"{settings.max_memory_mb}mb",
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
-        # Ten times a second by default; expiry and pub/sub do not depend on it, idle cost does.
-        "hz": "5",
+        # Ten times a second by default. Expiry and pub/sub do not depend on it; what an idle server
+        # costs does. Blocking reads may end half a second late (core/engine.py: ANSWER).
+        "hz": "2",
     }
     return [part for name, value in options.items() for part in (f"--{name}", value)]
 

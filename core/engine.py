@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 from core import keys
 from core.bus import BELL_SEPARATOR, new_id
 from core.errors import Fenced, StoreError
-from core.listening import heard, subscription
+from core.listening import BACKED, heard, subscription
 from core.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings import EngineSettings
@@ -36,7 +36,7 @@ from core.turns import GiveUp, Handler, Turns
 log = logging.getLogger(__name__)
 
 SWEEP = 1.0
-BLOCK = 2
+BLOCK = 5
 ANSWER = 1.0
 """Seconds that the doorbell is waited for, and how late the answer "nobody rang" may be."""
 
@@ -260,7 +260,7 @@ class Worker:
         channels = (keys.cancellations(), keys.settings_changed())
         async with subscription(self._blocking, *channels) as pubsub:
             await self._live.refresh()
-            async for message in heard(pubsub):
+            async for message in heard(pubsub, silence=BACKED):
                 if message["type"] != "message":
                     continue
                 if message["channel"] == keys.settings_changed().encode():

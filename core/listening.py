@@ -15,6 +15,9 @@ SILENCE, PONG = 2.0, 1.0
 """Seconds without a word before the connection is pinged, and then until it is given up: a
 connection whose other end has gone without a word looks like one on which nothing happens."""
 
+BACKED = 5.0
+"""Silence where something else tells what is missed meanwhile, a little later."""
+
 STEP = 2.8
 """Seconds for all else. redis-py connects anew inside of any call, and waits there without a limit,
 because connections for subscriptions have no timeout."""
@@ -29,15 +32,16 @@ async def subscription(redis: Redis, *channels: str) -> AsyncGenerator[PubSub]:
         yield pubsub
 
 
-async def heard(pubsub: PubSub) -> AsyncGenerator[dict[str, Any]]:
-    """What comes on a subscription, confirmations and pongs included.
+async def heard(pubsub: PubSub, *, silence: float | None = None) -> AsyncGenerator[dict[str, Any]]:
+    """What comes on a subscription, confirmations and pongs included. ``silence``: seconds without
+    a word before it is pinged.
 
     The subscription must not ignore confirmations: they would count as silence. Raises RedisError,
     OSError.
     """
     silent = False
     while True:
-        wait = PONG if silent else SILENCE
+        wait = PONG if silent else silence or SILENCE
         async with asyncio.timeout(wait + STEP):
             message = cast("dict[str, Any] | None", await pubsub.get_message(timeout=wait))
         if message is not None:

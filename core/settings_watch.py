@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from core import keys
 from core.errors import StoreError
-from core.listening import heard, subscription
+from core.listening import BACKED, heard, subscription
 from core.live import LiveSettings
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ async def watch_settings(live: LiveSettings, blocking: Redis) -> None:
         try:
             async with subscription(blocking, keys.settings_changed()) as pubsub:
                 await live.refresh()
-                async for message in heard(pubsub):
+                async for message in heard(pubsub, silence=BACKED):
                     if message["type"] == "message":
                         await live.refresh()
         except (RedisError, StoreError, OSError) as error:

@@ -188,6 +188,25 @@ STATE = (
 )
 
 
+class Pulse:
+    """Whether turns or requests came by: where none did, nearly all figures are what they were."""
+
+    def __init__(self) -> None:
+        self._beat = True
+
+    def beat(self) -> None:
+        """Something was counted."""
+        self._beat = True
+
+    def taken(self) -> bool:
+        """Whether there was a beat since this was asked last."""
+        beat, self._beat = self._beat, False
+        return beat
+
+
+PULSE = Pulse()
+
+
 def registries(role: Role) -> tuple[CollectorRegistry, ...]:
     """Where a process of this kind counts."""
     return (BOTH, API) if role == "api" else (BOTH, WORKER)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import socket
@@ -29,12 +30,16 @@ from core import keys
 from core.bus import new_id
 from core.errors import StoreError, StoreFull
 from core.store import Store, translate
-from core.telemetry import Role, families
+from core.telemetry import PULSE, Role, families
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 5.0
-"""Seconds between two writings; a scraper that comes every 15 s or more misses nothing."""
+"""Seconds between two signs of life, which also tell whether Redis takes writes."""
+
+FIGURES_EVERY = 12
+"""Signs of life to each writing of all figures where nothing happens: it takes milliseconds, half
+of what an idle process would cost. After turns and requests every sign brings them."""
 
 AGAIN = 1.0
 """Seconds after which a refused writing is tried again."""
@@ -133,9 +138,18 @@ class Sharing:
 
     async def write(self) -> None:
         """Leave the figures in Redis. Raises RedisError, OSError."""
+        fields = {"role": self.role, "packed": self.own().packed}
+        await self._send(cast("dict[Any, Any]", fields))
+
+    async def sign(self) -> None:
+        """Say that this process lives, and find out whether Redis takes writes. Raises RedisError,
+        OSError."""
+        await self._send({})
+
+    async def _send(self, fields: dict[Any, Any]) -> None:
         self._tried = time.monotonic()
         try:
-            await self._write()
+            await self._send_once(fields)
         except RedisError as error:
             reason = translate(error)
             self.refused = reason if isinstance(reason, StoreFull) else self.refused
@@ -146,12 +160,12 @@ class Sharing:
         """Find out whether Redis takes writes, unless we did a moment ago."""
         if time.monotonic() - self._tried > JUST_NOW:
             with contextlib.suppress(RedisError, OSError):
-                await self.write()
+                await self.sign()
 
-    async def _write(self) -> None:
-        fields = cast("dict[Any, Any]", {"role": self.role, "packed": self.own().packed})
+    async def _send_once(self, fields: dict[Any, Any]) -> None:
         async with self._store.redis.pipeline(transaction=False) as pipe:
-            pipe.hset(keys.telemetry(self.name), mapping=fields)
+            if fields:
+                pipe.hset(keys.telemetry(self.name), mapping=fields)
             pipe.expire(keys.telemetry(self.name), KEPT)
             pipe.zadd(keys.telemetry_processes(), {self.name: int(time.time() * 1000)})
             pipe.expire(keys.telemetry_processes(), KEPT)
@@ -183,12 +197,14 @@ class Sharing:
         ]
 
     async def keep_writing(self) -> None:
-        """Write every INTERVAL, over outages of Redis."""
-        while True:
+        """Sign and write, over outages of Redis."""
+        for number in itertools.count():
             try:
-                await self.write()
+                anew = PULSE.taken() or number % FIGURES_EVERY == 0
+                await (self.write() if anew else self.sign())
             except (RedisError, StoreError, OSError) as error:
                 log.debug("metrics not written: %s", error)
+                PULSE.beat()
             await asyncio.sleep(INTERVAL if self.refused is None else AGAIN)
 
 

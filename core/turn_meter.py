@@ -45,11 +45,13 @@ def taken(turn: Turn) -> Generator[TurnClock]:
         if turn.crashes > 1:
             telemetry.TAKEOVERS.inc()
     telemetry.TURNS_RUNNING.inc()
+    telemetry.PULSE.beat()
     try:
         with log_context(turn.thread_id, turn.run_id):
             yield TurnClock(time.perf_counter())
     finally:
         telemetry.TURNS_RUNNING.dec()
+        telemetry.PULSE.beat()
 
 
 @dataclass(slots=True)

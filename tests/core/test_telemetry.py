@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from core import keys
+from core import keys, telemetry_share
 from core.store import Store
-from core.telemetry import BOTH, STATE, families
+from core.telemetry import BOTH, PULSE, STATE, families
 from core.telemetry_share import FRESH_MS, KEPT, Figures, Sharing, merged, pack, sharing
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "docs" / "grafana" / "assistant.json"
@@ -184,3 +185,33 @@ def test_the_panels_of_the_dashboard_do_not_overlap(dashboard: dict[str, Any]) -
         assert place["x"] + place["w"] <= 24
         cells |= taken
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+async def test_figures_are_written_only_when_there_may_be_something_new(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry_share, "INTERVAL", 0.02)
+    monkeypatch.setattr(telemetry_share, "FIGURES_EVERY", 10**9)
+    name = keys.telemetry("w1")
+
+    async def written() -> bool:
+        return bool(await store.redis.hexists(name, "packed"))
+
+    async def signed(times: int) -> None:
+        for _ in range(times):
+            await store.redis.zadd(keys.telemetry_processes(), {"w1": 0})
+            await wait_until(lambda: _score(store))
+
+    async with sharing(store, "worker", "w1"):
+        await wait_until(written)
+        PULSE.taken()
+        await signed(2)  # one may have been under way
+        await store.redis.hdel(name, "packed")
+        await signed(2)
+        assert not await written()
+        PULSE.beat()
+        await wait_until(written)
+
+
+async def _score(store: Store) -> float | None:
+    return await store.redis.zscore(keys.telemetry_processes(), "w1")
