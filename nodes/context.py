@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from langchain_core.messages import AnyMessage, SystemMessage
 
-from core.models.chat import to_openai
 from core.models.estimate import message_tokens, text_tokens
+from core.models.messages import to_openai
 from core.settings import Settings
 from nodes.fitting import SMALLEST, cut, fitting
 from nodes.prompts import prompt

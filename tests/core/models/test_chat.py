@@ -19,9 +19,10 @@ from langchain_core.messages import (
 from langchain_core.tools import tool
 from redis.asyncio import Redis
 
-from core.models.chat import LocalChatModel, to_openai, tool_schemas
+from core.models.chat import LocalChatModel, tool_schemas
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
+from core.models.messages import to_openai
 from core.settings import Settings
 from tests.support.gateways import opened
 from tests.support.quirks_server import DONE, ModelServer, answer, chunk, serve
