@@ -199,10 +199,9 @@ class Mailbox:
     async def release(self, turn: Turn) -> None:
         """Give the turn back unfinished, for another worker to take at once."""
         thread_id = turn.thread_id
-        names = (keys.lease(thread_id), keys.control(thread_id))
-        await self._store.script("release", names, (turn.epoch, turn.entry))
-        ring = f"{turn.thread_id}{BELL_SEPARATOR}{turn.message.user_id}"
-        await self._store.retry(lambda: self._store.redis.lpush(keys.doorbell(), ring))
+        names = (keys.lease(thread_id), keys.control(thread_id), keys.doorbell())
+        ring = f"{thread_id}{BELL_SEPARATOR}{turn.message.user_id}"
+        await self._store.script("release", names, (turn.epoch, turn.entry, ring))
 
     async def bury(self, turn: Turn, why: str) -> None:
         """Keep a message that is given up on, for `doctor` and the administrator."""

@@ -36,6 +36,7 @@ NURSERY = ROOT / "tests" / "chaos" / "nursery.py"
 EFFECTS_FILE = "effects.jsonl"
 READY = b"is ready"
 START_LIMIT = 60.0
+SHUTDOWN_LIMIT = 10.0
 
 CAMPAIGN = {
     "ENGINE_LEASE_MS": "1500",
@@ -241,9 +242,17 @@ class World:
         self.server = await start_redis(self.home, self.clocks)
 
     async def redis_gone(self) -> None:
-        """Wait for the server's end."""
-        if self.server.process is not None:
-            await self.server.process.wait()
+        """Wait for the server's end, and kill it after a while: the library that sets its clock has
+        a lock for which the server's handler of signals may wait in vain."""
+        process = self.server.process
+        if process is None:
+            return
+        try:
+            async with asyncio.timeout(SHUTDOWN_LIMIT):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
     async def all_ready(self) -> None:
         """Wait until every process works."""

@@ -1,4 +1,5 @@
 // The line at the top of every page while messages are not answered: what is wrong, what to do.
+import { icon, make } from './elements.js';
 import { has, t } from './i18n.js';
 import { StatusWatch } from './status-watch.js';
 
@@ -15,28 +16,6 @@ const SAY_OVER_MS = 8000;
 /** @type {Trouble | null} */
 let shown = null;
 let overTimer = 0;
-
-/** @param {string} name */
-function icon(name) {
-  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
-  svg.setAttribute('class', 'icon');
-  svg.setAttribute('aria-hidden', 'true');
-  use.setAttribute('href', `/static/vendor/icons.svg#${name}`);
-  svg.append(use);
-  return svg;
-}
-
-/**
- * @param {string} tag
- * @param {Record<string, any>} properties
- * @param {...Node} children
- */
-function make(tag, properties, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
 
 /** @param {Trouble} trouble */
 function words({ code, detail }) {

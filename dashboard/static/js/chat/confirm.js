@@ -1,16 +1,6 @@
 // A question with two answers, in the browser's own modal dialog.
+import { make } from '../elements.js';
 import { t } from '../i18n.js';
-
-/**
- * @param {string} tag
- * @param {Record<string, any>} [properties]
- * @param {...Node} children
- */
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
 
 /**
  * @param {{ title: string, text: string, yes: string }} question

@@ -1,31 +1,10 @@
 // Parts of the model card: servers found nearby, the list of model names, the report of a test.
 import { call } from '../api.js';
+import { icon, make } from '../elements.js';
 import { has, t } from '../i18n.js';
 import { byId } from './form.js';
 
 const NAMES = { lmstudio: 'LM Studio', ollama: 'Ollama', llamacpp: 'llama.cpp', vllm: 'vLLM', openai: 'OpenAI API' };
-
-/**
- * @param {string} tag
- * @param {Record<string, any>} [properties]
- * @param {...(Node | string)} children
- */
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-/** @param {string} name */
-function icon(name) {
-  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
-  svg.setAttribute('class', 'icon');
-  svg.setAttribute('aria-hidden', 'true');
-  use.setAttribute('href', `/static/vendor/icons.svg#${name}`);
-  svg.append(use);
-  return svg;
-}
 
 /** @typedef {{ kind: string, base_url: string, models: { id: string, kind?: string, loaded?: boolean }[] }} Server */
 
