@@ -18,9 +18,9 @@ from core import keys
 from core.jobs import Job
 
 HEARTBEAT = timedelta(seconds=20)
-CHECK = timedelta(seconds=5)
+CHECK = timedelta(seconds=10)
 """How often the busy-check and the heartbeat run; the defaults cost 28 Redis commands a second when
-idle, these under 3. A new job still starts within milliseconds: the worker blocks on the stream."""
+idle, these under 2. A new job still starts within milliseconds: the worker blocks on the stream."""
 
 RESOLUTION = timedelta(seconds=2)
 """How late a scheduled job may start; each look at the schedule costs 1.5 ms of CPU."""

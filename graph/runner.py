@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 RECURSION_LIMIT = 500
 """Supersteps of one turn: 50 iterations of 50 rounds never come near; a wiring mistake does."""
 
-PRUNE_EVERY = 4
+PRUNE_EVERY = 2
 """Turns of a thread between two prunings in this process."""
 
 

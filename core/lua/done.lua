@@ -30,7 +30,7 @@ if ARGV[14] == '0' then
   redis.call('HINCRBY', KEYS[2], 'ep', 1)
   redis.call('HDEL', KEYS[2], 'run', 'tok')
   if redis.call('XLEN', KEYS[3]) > 0 then
-    redis.call('LPUSH', KEYS[9], ARGV[4] .. '\31' .. ARGV[12])
+    redis.call('RPUSH', KEYS[9], ARGV[4] .. '\31' .. ARGV[12])
     return {'more'}
   end
   redis.call('DEL', KEYS[3])

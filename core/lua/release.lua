@@ -8,5 +8,5 @@ if redis.call('HEXISTS', KEYS[2], 'at:' .. ARGV[2]) == 1 then
 end
 redis.call('HINCRBY', KEYS[2], 'ep', 1)
 redis.call('HDEL', KEYS[2], 'tok')
-redis.call('LPUSH', KEYS[3], ARGV[3])
+redis.call('RPUSH', KEYS[3], ARGV[3])
 return 1

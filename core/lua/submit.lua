@@ -32,6 +32,6 @@ if fresh then
   expire(redis.call('HGET', KEYS[1], 'ttl') or '', {KEYS[1], KEYS[2], KEYS[3]})
 end
 redis.call('HSET', KEYS[5], ARGV[9], ARGV[2])
-redis.call('LPUSH', KEYS[6], ARGV[10])
-redis.call('LTRIM', KEYS[6], 0, ARGV[11] - 1)
+redis.call('RPUSH', KEYS[6], ARGV[10])
+redis.call('LTRIM', KEYS[6], -ARGV[11], -1)
 return fresh and 1 or 0
