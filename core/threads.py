@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -21,6 +21,9 @@ from core.events import Json, scrub
 from core.store import Store
 
 MAX_TITLE = 200
+COMMON: Mapping[str, Json] = {"tools": [], "status": "completed"}
+"""What most messages of a transcript have in common: not stored with each."""
+
 CURSOR = re.compile(r"[0-9]{1,15}\.[0-9]{1,9}")
 
 
@@ -212,7 +215,7 @@ class Threads:
             return await self.page(thread_id, limit=limit, before=length)
         stop = length if before is None else before
         first = max(stop - len(rows), 0)
-        messages = collapse([orjson.loads(row) for row in rows])
+        messages = collapse([read_record(row) for row in rows])
         run_id = running.decode() if running else None
         if before is None:
             queued = [_queued(row) for row in waiting]
@@ -232,7 +235,7 @@ class Threads:
                 return await pipe.execute()
 
         rows, waiting = await self._store.retry(send)
-        return [*map(orjson.loads, rows), *map(_queued, waiting)]
+        return [*map(read_record, rows), *map(_queued, waiting)]
 
     async def _before_run(self, thread_id: str, run_id: str, newest: str) -> str:
         """Id of the last entry that does not belong to the running turn."""
@@ -262,8 +265,20 @@ class Threads:
         rows = await self._store.retry(
             lambda: cast("Awaitable[list[bytes]]", self._store.redis.lrange(name, -50, -1))
         )
-        records = [cast("dict[str, Json]", orjson.loads(row)) for row in rows]
+        records = [read_record(row) for row in rows]
         return next((r for r in reversed(records) if r["role"] == "user"), None)
+
+
+def pack_record(record: Mapping[str, Any]) -> bytes:
+    """A message as the transcript stores it: without what nearly all of them have in common."""
+    usual = {key for key, value in COMMON.items() if record.get(key) == value}
+    short = {key: value for key, value in record.items() if key not in usual}
+    return orjson.dumps(short, default=str)
+
+
+def read_record(row: bytes) -> dict[str, Json]:
+    """A stored message, whole again."""
+    return {**COMMON, "tools": [], **cast("dict[str, Json]", orjson.loads(row))}
 
 
 def collapse(records: list[dict[str, Json]]) -> list[dict[str, Json]]:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from core.events import (
     Event,
     MessageCompleted,
@@ -20,6 +18,7 @@ from core.events import (
     Usage,
 )
 from core.mailbox import Turn
+from core.threads import pack_record
 from nodes.shown import answer_id
 
 MAX_REASONING = 50_000
@@ -97,9 +96,9 @@ class Record:
                 "completion_tokens": self.usage.completion_tokens,
                 "estimated": self.usage.estimated,
             }
-        entries = [orjson.dumps(answer, default=str)]
+        entries = [pack_record(answer)]
         if message.retry_of is None:
-            entries.insert(0, orjson.dumps(user_record(self.turn)))
+            entries.insert(0, pack_record(user_record(self.turn)))
         return entries
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 
@@ -9,7 +11,7 @@ from core import keys
 from core.errors import Invalid, NotFound
 from core.events import TextDelta
 from core.profile import MAX_ENTRIES, Profiles
-from core.threads import Threads
+from core.threads import Threads, pack_record, read_record
 from tests.support.desk import USER, Desk
 
 
@@ -194,3 +196,19 @@ async def test_a_profile_does_not_grow_for_ever(desk: Desk) -> None:
     with pytest.raises(Invalid, match="at most"):
         await profiles.update(USER, {"one_more": "v"})
     await profiles.update(USER, {"k1": "changed", "k2": ""})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"id": "a", "role": "user", "text": "Hi", "tools": [], "status": "completed"},
+        {"id": "a", "role": "assistant", "text": "", "tools": [{"name": "x"}], "status": "failed"},
+        {"id": "a", "tools": [], "status": "cancelled", "error": None},
+    ],
+)
+def test_a_stored_message_is_whole_again_when_read(record: dict[str, Any]) -> None:
+    stored = pack_record(record)
+    assert read_record(stored) == record
+    assert read_record(orjson.dumps(record)) == record, "as older versions stored it"
+    assert b"completed" not in stored
+    assert read_record(stored)["tools"] is not read_record(stored)["tools"]

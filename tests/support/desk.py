@@ -14,7 +14,7 @@ from core.events import Event, Inbound, TurnFinished
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings import EngineSettings
 from core.store import Store
-from core.threads import Threads
+from core.threads import Threads, read_record
 
 USER = "u1"
 
@@ -91,7 +91,7 @@ class Desk:
     async def transcript(self, thread: str) -> list[Any]:
         """The records."""
         rows = await self.redis.lrange(keys.transcript(thread), 0, -1)
-        return [orjson.loads(row) for row in rows]
+        return [read_record(row) if row.startswith(b"{") else orjson.loads(row) for row in rows]
 
     async def waiting(self, thread: str) -> int:
         """Messages in the inbox."""
