@@ -26,8 +26,8 @@ from api.chat_screen import JsonScreen, Screen, TextScreen
 from api.credentials import now
 from api.principal import OWNER
 from api.process import process_settings, running_store
-from core.bus import new_id
 from core.errors import AssistantError, ConfigError, NotFound
+from core.ids import new_id
 from core.journal import DELETED
 from core.settings_source import Loaded
 from core.store import connect, translate

@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.condition import WORKER_SILENT_MS
 from core import keys
 from core.errors import StoreError
+from core.metrics import HTTP_REQUESTS, HTTP_SECONDS, PULSE, STATE, families
 from core.store import Store
-from core.telemetry import HTTP_REQUESTS, HTTP_SECONDS, PULSE, STATE, families
 from core.telemetry_share import Sharing, merged
 
 COUNTED_THREADS = 1000
@@ -50,7 +50,7 @@ class Metrics:
         return Response(encode(registry), headers={"content-type": kind})
 
     async def _state(self) -> dict[str, float]:
-        """The figures of ``core.telemetry.STATE``."""
+        """The figures of ``core.metrics.STATE``."""
         redis, now = self._store.redis, int(time.time() * 1000)
         async with redis.pipeline(transaction=False) as pipe:
             pipe.info("memory")

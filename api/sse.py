@@ -21,9 +21,9 @@ from core import keys
 from core.errors import StoreError
 from core.following import ReaderTooSlow, follow, follow_user
 from core.journal import Entry, Hub, Subscription, check_id, holds, last_id
+from core.metrics import STREAM_READERS
 from core.services import Services
 from core.store import PATIENCE
-from core.telemetry import STREAM_READERS
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import struct
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from core.telemetry import SLOW_READERS
+from core.metrics import SLOW_READERS
 
 log = logging.getLogger(__name__)
 

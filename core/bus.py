@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import secrets
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +11,7 @@ import orjson
 from core import keys
 from core.errors import InboxFull, Invalid, NotFound, TooLarge
 from core.events import Inbound, scrub
+from core.ids import run_id_for, thread_of_run
 from core.settings import EngineSettings
 from core.store import Store
 
@@ -33,25 +31,6 @@ class Accepted:
     message_id: str
     run_id: str
     duplicate: bool
-
-
-def new_id(kind: str) -> str:
-    """A random id like ``t_k3jx…`` with 80 bits."""
-    return f"{kind}_{base64.b32encode(secrets.token_bytes(10)).decode().lower()}"
-
-
-def run_id_for(thread_id: str, message_id: str) -> str:
-    """The run of a message. It names its thread, so that a run alone can be found and cancelled."""
-    digest = hashlib.sha256(f"{thread_id}\0{message_id}".encode("utf-8", "surrogatepass")).digest()
-    return f"{thread_id}.{base64.b32encode(digest[:10]).decode().lower()}"
-
-
-def thread_of_run(run_id: str) -> str:
-    """The thread that a run belongs to. Raises NotFound for what is no run id."""
-    thread_id, dot, digest = run_id.partition(".")
-    if not dot or not thread_id or not digest:
-        raise NotFound(f"there is no run {run_id!r}")
-    return thread_id
 
 
 def check_text(text: str, settings: EngineSettings) -> str:

@@ -24,8 +24,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core import keys
-from core.bus import BELL_SEPARATOR, new_id
+from core.bus import BELL_SEPARATOR
 from core.errors import Fenced, StoreError
+from core.ids import new_id
 from core.listening import BACKED, heard, subscription
 from core.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn

@@ -25,8 +25,8 @@ from redis.exceptions import RedisError
 from core import keys
 from core.errors import Invalid, StoreUnavailable
 from core.listening import heard
+from core.metrics import SLOW_READERS
 from core.store import Store
-from core.telemetry import SLOW_READERS
 
 log = logging.getLogger(__name__)
 

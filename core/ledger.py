@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import orjson
 
 from core import keys
-from core.bus import new_id
 from core.events import ToolStatus
+from core.ids import new_id
 from core.mailbox import Turn
 from core.store import Store
 from core.turn_journal import OUTAGE_LIMIT

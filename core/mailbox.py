@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 
 from core import keys
-from core.bus import BELL_SEPARATOR, new_id
+from core.bus import BELL_SEPARATOR
 from core.events import Event, Inbound, payload
+from core.ids import new_id
 from core.profile import decoded
 from core.settings import EngineSettings
 from core.store import Arg, ScriptCall, Store

@@ -41,8 +41,8 @@ from redis.exceptions import (
 
 from core import keys
 from core.errors import ConfigError, Fenced, StoreError, StoreFull, StoreTooOld, StoreUnavailable
+from core.metrics import REDIS_RETRIES
 from core.migrations import FORMAT_FIELD, migrate
-from core.telemetry import REDIS_RETRIES
 
 T = TypeVar("T")
 Arg = str | bytes | int | float

@@ -27,10 +27,10 @@ from prometheus_client.core import Metric
 from redis.exceptions import RedisError
 
 from core import keys
-from core.bus import new_id
 from core.errors import StoreError, StoreFull
+from core.ids import new_id
+from core.metrics import PULSE, Role, families
 from core.store import Store, translate
-from core.telemetry import PULSE, Role, families
 
 log = logging.getLogger(__name__)
 

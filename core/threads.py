@@ -15,9 +15,9 @@ from typing import Any, cast
 import orjson
 
 from core import journal, keys
-from core.bus import new_id
 from core.errors import Invalid, NotFound
 from core.events import Json, scrub
+from core.ids import new_id
 from core.store import Store
 
 MAX_TITLE = 200

@@ -9,8 +9,8 @@ import time
 from core.errors import Fenced, StoreError
 from core.events import Event, ReasoningDelta, TextDelta
 from core.mailbox import Mailbox, Turn
+from core.metrics import JOURNAL_LAG, JOURNAL_WRITE
 from core.settings import EngineSettings
-from core.telemetry import JOURNAL_LAG, JOURNAL_WRITE
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from opentelemetry.trace import Span
 
-from core import telemetry, tracing
+from core import metrics, tracing
 from core.errors import AssistantError
 from core.events import Event, ReasoningDelta, TextDelta, ToolFinished, ToolStarted, TurnFinished
 from core.logs import log_context
@@ -30,7 +30,7 @@ class TurnClock:
         """Its end was written."""
         last = events[-1] if events else None
         status = last.status if isinstance(last, TurnFinished) else "unknown"
-        telemetry.TURN_SECONDS.labels(status).observe(time.perf_counter() - self.started)
+        metrics.TURN_SECONDS.labels(status).observe(time.perf_counter() - self.started)
 
 
 @contextmanager
@@ -39,19 +39,19 @@ def taken(turn: Turn) -> Generator[TurnClock]:
     if turn.attempt == 1:
         waited = (datetime.now(UTC) - turn.message.created_at).total_seconds()
         # The clocks of two machines may differ.
-        telemetry.TURN_QUEUE.observe(max(waited, 0.0))
+        metrics.TURN_QUEUE.observe(max(waited, 0.0))
     else:
-        telemetry.REDELIVERIES.inc()
+        metrics.REDELIVERIES.inc()
         if turn.crashes > 1:
-            telemetry.TAKEOVERS.inc()
-    telemetry.TURNS_RUNNING.inc()
-    telemetry.PULSE.beat()
+            metrics.TAKEOVERS.inc()
+    metrics.TURNS_RUNNING.inc()
+    metrics.PULSE.beat()
     try:
         with log_context(turn.thread_id, turn.run_id):
             yield TurnClock(time.perf_counter())
     finally:
-        telemetry.TURNS_RUNNING.dec()
-        telemetry.PULSE.beat()
+        metrics.TURNS_RUNNING.dec()
+        metrics.PULSE.beat()
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class RunMeter:
     def _first_token(self) -> None:
         self._spoke = True
         if self.attempt == 1:
-            telemetry.TURN_FIRST_TOKEN.observe(time.perf_counter() - self.started)
+            metrics.TURN_FIRST_TOKEN.observe(time.perf_counter() - self.started)
 
     def _begin(self, call_id: str, name: str) -> None:
         # The model makes names up; they must not make series.
@@ -104,8 +104,8 @@ class RunMeter:
         call = self._running.pop(call_id, None)
         if call is None:
             return
-        telemetry.TOOL_CALLS.labels(call.name, status).inc()
-        telemetry.TOOL_SECONDS.labels(call.name).observe(time.perf_counter() - call.started)
+        metrics.TOOL_CALLS.labels(call.name, status).inc()
+        metrics.TOOL_SECONDS.labels(call.name).observe(time.perf_counter() - call.started)
         if status != "ok":
             tracing.fail(call.span, status)
         call.span.end()

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from core import telemetry
+from core import metrics
 from core.errors import Fenced, StoreError
 from core.events import Event, TurnFailed, TurnFinished
 from core.live import LiveSettings
@@ -120,7 +120,7 @@ class Turns:
         elif turn.crashes > self._engine.max_attempts:
             why = f"this message stopped its worker {self._engine.max_attempts} times"
             await self._mailbox.bury(turn, why)
-            telemetry.DEAD_LETTERS.inc()
+            metrics.DEAD_LETTERS.inc()
             ending = self._give_up(turn, "gave_up", f"{why}; it is not tried again by itself")
         else:
             run = await self._run(turn)
@@ -144,11 +144,11 @@ class Turns:
         except HandOver:
             await writer.close()
             await self._patiently(turn, "hand-over", lambda: self._mailbox.release(turn))
-            telemetry.HANDOVERS.inc()
+            metrics.HANDOVERS.inc()
             log.info("run %s handed over", turn.run_id)
             return None
         except Fenced:
-            telemetry.LOST.inc()
+            metrics.LOST.inc()
             log.info("run %s was taken over by another worker", turn.run_id)
             return None
         finally:
@@ -172,7 +172,7 @@ class Turns:
                 ),
             )
         except Fenced:
-            telemetry.LOST.inc()
+            metrics.LOST.inc()
             return None
         clock.ended(ending.events)
         return following

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from core.events import Usage
+from core.metrics import MODEL_ERRORS
 from core.models.capabilities import Capabilities, learned
 from core.models.chunks import ChunkReader
 from core.models.errors import ModelError
@@ -21,7 +22,6 @@ from core.models.tooltext import known_tools
 from core.models.transport import AnswerStream, StaleConnection, Transport
 from core.models.windows import Windows
 from core.settings import Settings
-from core.telemetry import MODEL_ERRORS
 
 SILENT_CUT_LEAST = 1000
 """No real context is smaller: a server that reports fewer prompt tokens counts in another way."""

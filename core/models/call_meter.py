@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from core import telemetry, tracing
+from core import metrics, tracing
 from core.models.call import Call
 from core.models.errors import ModelError
 from core.models.pieces import Finish, NoticePiece, Piece
@@ -28,7 +28,7 @@ class CallMeter:
         """Pieces that are handed on."""
         if not self._first and not all(isinstance(piece, NoticePiece) for piece in pieces):
             self._first = time.perf_counter() - self._started
-            telemetry.MODEL_FIRST_PIECE.observe(self._first)
+            metrics.MODEL_FIRST_PIECE.observe(self._first)
         last = pieces[-1]
         if isinstance(last, Finish):
             self._finish = last
@@ -42,15 +42,15 @@ class CallMeter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        place: telemetry.Place = "cloud" if self._call.in_cloud else "local"
+        place: metrics.Place = "cloud" if self._call.in_cloud else "local"
         outcome = _outcome(error)
         if outcome == "error":
             tracing.fail(self._span, error.code if isinstance(error, ModelError) else "other")
         seconds = time.perf_counter() - self._started
-        telemetry.MODEL_SECONDS.labels(place, outcome).observe(seconds)
+        metrics.MODEL_SECONDS.labels(place, outcome).observe(seconds)
         if (usage := self._call.usage) is not None:
-            telemetry.MODEL_TOKENS.labels(place, "input").inc(usage.prompt_tokens)
-            telemetry.MODEL_TOKENS.labels(place, "output").inc(usage.completion_tokens)
+            metrics.MODEL_TOKENS.labels(place, "input").inc(usage.prompt_tokens)
+            metrics.MODEL_TOKENS.labels(place, "output").inc(usage.completion_tokens)
         if self._finish is not None:
             cloud = self._call.in_cloud
             tracing.describe_call(
@@ -59,7 +59,7 @@ class CallMeter:
         self._span.end()
 
 
-def _outcome(error: BaseException | None) -> telemetry.Outcome:
+def _outcome(error: BaseException | None) -> metrics.Outcome:
     if error is None:
         return "ok"
     return "error" if isinstance(error, Exception) else "cancelled"

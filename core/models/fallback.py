@@ -9,11 +9,11 @@ from typing import Any, Protocol, cast
 
 from redis.asyncio import Redis
 
+from core.metrics import MODEL_ERRORS
 from core.models import budget
 from core.models.call import Request
 from core.models.errors import ModelError
 from core.models.pieces import NoticePiece, Piece, UsagePiece
-from core.telemetry import MODEL_ERRORS
 
 CLOUD_MODULE = "core.models.cloud"
 LONGEST_ANSWER = 4096

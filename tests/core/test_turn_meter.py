@@ -25,7 +25,7 @@ from core.events import (
     TurnFinished,
 )
 from core.mailbox import Turn
-from core.telemetry import WORKER
+from core.metrics import WORKER
 from core.turn_meter import measured_run, taken
 
 ROOT = Path(__file__).resolve().parents[2]
