@@ -64,7 +64,7 @@ format: setup-dev  ## mend what can be mended by machine
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup-dev  ## write config/default.yaml and docs/settings.md anew from core/settings.py
+docs: setup-dev  ## write config/default.yaml and docs/settings.md anew from core/settings/groups.py
 	$(BIN)/python docs/settings_reference.py
 
 bench: setup-dev  ## measure speed and memory; results go to bench-results/

@@ -13,7 +13,7 @@ import orjson
 from api.setup_token import ensure_setup_token
 from core import keys
 from core.services import Services
-from core.settings import Settings
+from core.settings.groups import Settings
 
 WAIT_FOR_WORKER = 20.0
 ADDRESS_FILE = "run/web.json"

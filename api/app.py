@@ -31,8 +31,8 @@ from core.errors import ConfigError
 from core.jobs import Jobs, open_job_client
 from core.journal import Hub
 from core.services import Services, open_services
-from core.settings import ServerSettings
-from core.settings_source import Loaded
+from core.settings.groups import ServerSettings
+from core.settings.source import Loaded
 from core.settings_watch import watch_settings
 from core.store import connect
 from core.telemetry_share import Sharing, process_name, sharing

@@ -15,7 +15,7 @@ from api.progress import ProgressLine
 from core.backup import NOTHING, Written, write_backup
 from core.errors import ConfigError
 from core.secrets import KEY_FILE
-from core.settings import Settings
+from core.settings.groups import Settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -29,7 +29,7 @@ from api.process import process_settings, running_store
 from core.errors import AssistantError, ConfigError, NotFound
 from core.ids import new_id
 from core.journal import DELETED
-from core.settings_source import Loaded
+from core.settings.source import Loaded
 from core.store import connect, translate
 
 KEY_NAME = "terminal"

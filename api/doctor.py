@@ -23,8 +23,8 @@ from core.errors import AssistantError, ConfigError, StoreUnavailable
 from core.live import LiveSettings
 from core.logs import Redactor, secrets_of, set_up_logging
 from core.secrets import open_box
-from core.settings import Settings
-from core.settings_source import Loaded, Source, load
+from core.settings.groups import Settings
+from core.settings.source import Loaded, Source, load
 from core.store import Store, connect, read_scripts, translate
 
 COLOURS: dict[Status, str] = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}

@@ -18,8 +18,8 @@ from api.cli import COMMANDS
 from api.finding import Finding, fail, ok, warn
 from core.embedded import server_binary
 from core.errors import ConfigError
-from core.settings import GROUPS, Settings
-from core.settings_source import Source, misspelt
+from core.settings.groups import GROUPS, Settings
+from core.settings.source import Source, misspelt
 
 OLDEST_PYTHON = (3, 11)
 GIB = 1024**3

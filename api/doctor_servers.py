@@ -10,7 +10,7 @@ from core.models.discovery import Server, discover
 from core.models.errors import ModelError
 from core.models.servers import NO_CHAT_MODEL
 from core.models.transport import Transport, open_transport
-from core.settings import ModelSettings
+from core.settings.groups import ModelSettings
 
 SECONDS = 3.0
 SHOWN = 3

@@ -14,7 +14,7 @@ from api.credentials import read_fields
 from api.finding import Finding, fail, ok, warn
 from api.passwords import is_set_up
 from core import keys
-from core.settings import Settings
+from core.settings.groups import Settings
 from core.store import OLDEST, RESTORING_FIELD, STATE_FORMAT, is_cluster
 
 NEARLY_FULL = 0.9

@@ -22,7 +22,7 @@ from api.principal import Principal
 from api.problems import from_error
 from api.sessions import cookie_token, set_cookie
 from core.errors import AssistantError, Forbidden, Malformed, StoreError, Unauthorized
-from core.settings import Settings
+from core.settings.groups import Settings
 from core.store import PATIENCE, Patience
 from dashboard.addresses import sign_in_address
 
@@ -63,7 +63,7 @@ Away = Callable[[Scope], Response]
 
 
 class Live(Protocol):
-    """Settings that change while we run (``core.settings_source.LiveSettings``)."""
+    """Settings that change while we run (``core.settings.source.LiveSettings``)."""
 
     @property
     def current(self) -> Settings:

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.embedded import server_for
-from core.settings import Settings
+from core.settings.groups import Settings
 from core.store import Store, open_store, open_untouched_store, translate
 
 

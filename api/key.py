@@ -14,7 +14,7 @@ from api.home_store import open_home_store
 from api.principal import OWNER, Scope
 from api.process import process_settings
 from core.errors import NotFound
-from core.settings import Settings
+from core.settings.groups import Settings
 
 NEVER = "never"
 

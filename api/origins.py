@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from core.settings import Settings
+from core.settings.groups import Settings
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "assistant.localhost")
 WILDCARDS = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - compared with, never listened on

@@ -11,7 +11,7 @@ from api.home_store import open_home_store
 from api.passwords import check_length, reset_password
 from api.process import process_settings
 from core.errors import Invalid
-from core.settings import Settings
+from core.settings.groups import Settings
 
 TRIES = 3
 

@@ -14,7 +14,7 @@ import sys
 from core.embedded import socket_path, socket_url
 from core.errors import ConfigError
 from core.logs import secrets_of, set_up_logging
-from core.settings_source import Loaded, lifeline, load, misspelt
+from core.settings.source import Loaded, lifeline, load, misspelt
 
 STOP_AFTER = 15.0
 

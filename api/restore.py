@@ -17,7 +17,7 @@ from core.embedded import home_lock
 from core.restore import Restored, check_format, restore
 from core.sealed import unreadable_secrets
 from core.secrets import KEY_FILE
-from core.settings import Settings
+from core.settings.groups import Settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

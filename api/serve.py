@@ -15,7 +15,7 @@ from api.process import (
     room_for_connections,
     running_store,
 )
-from core.settings_source import Loaded
+from core.settings.source import Loaded
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

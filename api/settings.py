@@ -13,7 +13,7 @@ from api.body import json_route
 from api.principal import signed_in
 from core.errors import NotFound
 from core.services import Services
-from core.settings import GROUPS, LIVE_GROUPS, ModelSettings
+from core.settings.groups import GROUPS, LIVE_GROUPS, ModelSettings
 
 
 class Changes(RootModel[dict[str, Any]]):

@@ -22,7 +22,7 @@ from pathlib import Path
 from api.process import process_settings, warn_of_slips
 from core.embedded import EmbeddedServer, home_lock, running_server, start_server
 from core.errors import ConfigError, StoreError
-from core.settings_source import HOME_VARIABLE, Loaded, child_environment
+from core.settings.source import HOME_VARIABLE, Loaded, child_environment
 
 log = logging.getLogger(__name__)
 

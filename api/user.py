@@ -26,7 +26,7 @@ from core.erase import Erased, erase_user
 from core.errors import ConfigError, Conflict, Invalid, NotFound
 from core.export import metas_of, user_keys
 from core.files import new_file
-from core.settings import Settings
+from core.settings.groups import Settings
 from core.store import Store
 
 STANDARD_OUTPUT = "-"

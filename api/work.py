@@ -13,7 +13,7 @@ from api.process import (
     room_for_connections,
     running_store,
 )
-from core.settings_source import Loaded
+from core.settings.source import Loaded
 from graph.worker import run_worker
 
 

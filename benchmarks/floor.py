@@ -27,7 +27,7 @@ from benchmarks.report import table
 from benchmarks.subjects import MODEL, model_server, question
 from core.embedded import socket_url, start_server
 from core.models.gateway import open_gateway
-from core.settings import ModelSettings, Settings, StoreSettings
+from core.settings.groups import ModelSettings, Settings, StoreSettings
 from core.store import Store, connect, read_scripts
 from graph.checkpoint import RedisSaver
 from graph.turn_saver import TurnSaver

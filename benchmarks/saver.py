@@ -25,7 +25,7 @@ from langgraph.graph import END, START, StateGraph
 from redis.asyncio import ConnectionPool, Redis
 
 from core.embedded import socket_url, start_server
-from core.settings import StoreSettings
+from core.settings.groups import StoreSettings
 from core.store import connect
 from graph.checkpoint import RedisSaver
 from nodes.messages import messages_reducer

@@ -25,7 +25,7 @@ from api.principal import OWNER
 from benchmarks.machine import group
 from benchmarks.wire import PATIENCE, Lost, Wire, open_wire
 from core.embedded import socket_url, start_server
-from core.settings import StoreSettings
+from core.settings.groups import StoreSettings
 from core.store import connect
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,7 +12,7 @@ from core import keys
 from core.errors import InboxFull, Invalid, NotFound, TooLarge
 from core.events import Inbound, scrub
 from core.ids import run_id_for, thread_of_run
-from core.settings import EngineSettings
+from core.settings.groups import EngineSettings
 from core.store import Store
 
 KEEP_IDS_MS = 25 * 3600 * 1000

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from core.errors import ConfigError, HomeBusy, StoreError
-from core.settings import StoreSettings
+from core.settings.groups import StoreSettings
 
 SOCKET_PATH_LIMIT = 100
 """Bytes; Linux takes 107, macOS 103."""

@@ -30,7 +30,7 @@ from core.ids import new_id
 from core.listening import BACKED, heard, subscription
 from core.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
-from core.settings import EngineSettings
+from core.settings.groups import EngineSettings
 from core.store import ScriptCall, Store
 from core.turns import GiveUp, Handler, Turns
 

@@ -228,18 +228,18 @@ def cancellations() -> str:
 
 
 def settings(group: str) -> str:
-    """Hash of settings saved by the user, one per group. Owner: core.settings · the
+    """Hash of settings saved by the user, one per group. Owner: core.live · the
     installation."""
     return f"{PREFIX}:settings:{group}"
 
 
 def settings_version() -> str:
-    """Counter that moves with every saved setting. Owner: core.settings · the installation."""
+    """Counter that moves with every saved setting. Owner: core.live · the installation."""
     return f"{PREFIX}:settings-version"
 
 
 def settings_changed() -> str:
-    """Pub/sub channel told of every saved setting. Owner: core.settings · no storage."""
+    """Pub/sub channel told of every saved setting. Owner: core.settings.groups · no storage."""
     return f"{PREFIX}:settings-changed"
 
 

@@ -12,8 +12,8 @@ from pydantic import SecretStr, ValidationError
 from core import keys
 from core.errors import AssistantError, ConfigError, Invalid
 from core.secrets import SecretBox
-from core.settings import GROUPS, LIVE_GROUPS, OPERATOR_ONLY, Group, Settings
-from core.settings_source import Layer, Loaded, Source, check_names
+from core.settings.groups import GROUPS, LIVE_GROUPS, OPERATOR_ONLY, Group, Settings
+from core.settings.source import Layer, Loaded, Source, check_names
 from core.store import Store
 
 log = logging.getLogger(__name__)

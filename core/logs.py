@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from core.settings import LogSettings, Settings
+from core.settings.groups import LogSettings, Settings
 
 PATTERN = re.compile(
     r"(?P<telegram>(?<!\d)\d{6,12}:[A-Za-z0-9_-]{30,})"

@@ -14,7 +14,7 @@ from core.bus import BELL_SEPARATOR
 from core.events import Event, Inbound, payload
 from core.ids import new_id
 from core.profile import decoded
-from core.settings import EngineSettings
+from core.settings.groups import EngineSettings
 from core.store import Arg, ScriptCall, Store
 
 MAX_DEAD = 10_000

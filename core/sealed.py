@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from core import keys
 from core.secrets import KEY_FILE, SecretBox, SecretUnreadable, open_box
-from core.settings import GROUPS, LIVE_GROUPS
+from core.settings.groups import GROUPS, LIVE_GROUPS
 from core.store import Store
 
 

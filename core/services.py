@@ -13,7 +13,7 @@ from core.models.fallback import CloudFallback
 from core.models.gateway import Gateway, open_gateway
 from core.profile import Profiles
 from core.secrets import open_box
-from core.settings_source import Loaded
+from core.settings.source import Loaded
 from core.store import Store, open_store
 from core.threads import Threads
 

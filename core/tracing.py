@@ -20,8 +20,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from core.mailbox import Turn
 from core.models.pieces import Finish
-from core.settings import Settings
-from core.settings_source import traces_wanted
+from core.settings.groups import Settings
+from core.settings.source import traces_wanted
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from core.errors import Fenced, StoreError
 from core.events import Event, ReasoningDelta, TextDelta
 from core.mailbox import Mailbox, Turn
 from core.metrics import JOURNAL_LAG, JOURNAL_WRITE
-from core.settings import EngineSettings
+from core.settings.groups import EngineSettings
 
 log = logging.getLogger(__name__)
 

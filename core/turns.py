@@ -14,7 +14,7 @@ from core.errors import Fenced, StoreError
 from core.events import Event, TurnFailed, TurnFinished
 from core.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
-from core.settings import EngineSettings
+from core.settings.groups import EngineSettings
 from core.turn_journal import OUTAGE_LIMIT, RETRY_PAUSE, TurnJournal
 from core.turn_meter import TurnClock, taken
 

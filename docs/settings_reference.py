@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from core.settings import GROUPS, LIVE_GROUPS
-from core.settings_source import environment_names
+from core.settings.groups import GROUPS, LIVE_GROUPS
+from core.settings.source import environment_names
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "config" / "default.yaml"
@@ -22,7 +22,7 @@ CONFIG_HEAD = """\
 # Every setting with its default. Copy the lines you change into a file of your own and name it in
 # ASSISTANT_CONFIG, or set the variable named in docs/settings.md; the environment and what is saved
 # in the dashboard win over this file. An unknown name is an error, so a slip is noticed.
-# Written by `make docs` from core/settings.py.
+# Written by `make docs` from core/settings/groups.py.
 """
 
 PAGE_HEAD = """\
@@ -42,7 +42,7 @@ tokens saved there are encrypted. An empty variable counts as unset; a list is w
 | `ASSISTANT_CONFIG` | A YAML file instead of `config/default.yaml`. |
 | `ASSISTANT_ENV_FILE` | Another file instead of `.env` in the current folder. |
 
-This page is written by `make docs` from `core/settings.py`.
+This page is written by `make docs` from `core/settings/groups.py`.
 """
 
 

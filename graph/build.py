@@ -19,7 +19,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import RetryPolicy, TimeoutPolicy
 
 from core.errors import StoreUnavailable
-from core.settings import Settings
+from core.settings.groups import Settings
 from graph.checkpoint_select import Saver
 from nodes.assistant import assistant
 from nodes.evaluate import evaluate

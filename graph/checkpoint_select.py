@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from core import keys
 from core.errors import ConfigError
 from core.mailbox import Found
-from core.settings import Settings
+from core.settings.groups import Settings
 from core.store import ScriptCall
 from graph.checkpoint import RedisSaver
 from graph.turn_saver import TurnSaver

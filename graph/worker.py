@@ -16,7 +16,7 @@ from core.engine import Worker
 from core.jobs import running_jobs
 from core.metrics import show_zeros
 from core.services import Services, open_services
-from core.settings_source import Loaded, set_strict_msgpack
+from core.settings.source import Loaded, set_strict_msgpack
 from core.store import connect
 from core.telemetry_share import sharing
 from core.tracing import exporting

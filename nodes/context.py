@@ -12,7 +12,7 @@ from langchain_core.messages import AnyMessage, SystemMessage
 
 from core.models.estimate import message_tokens, text_tokens
 from core.models.messages import to_openai
-from core.settings import Settings
+from core.settings.groups import Settings
 from nodes.fitting import SMALLEST, cut, fitting
 from nodes.prompts import prompt
 from nodes.state import Context, State, TurnState

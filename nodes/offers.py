@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.messages import AnyMessage, ToolMessage
 
-from core.settings import Settings
+from core.settings.groups import Settings
 from nodes.state import KEPT, Context, State, TurnState, of_this_turn
 from nodes.window import window
 from tools.base import NO_TOOLS, Offer

@@ -9,7 +9,7 @@ from core.events import Usage
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
 from core.models.pieces import Answer
-from core.settings import Settings
+from core.settings.groups import Settings
 
 SHRINK = (0.7, 0.5, 0.4, 0.3, 0.3)
 """What is tried after each refusal of a request as too long, as a share of what was tried before:

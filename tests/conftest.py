@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
 from core.embedded import EmbeddedServer, socket_url, start_server
-from core.settings import Settings, StoreSettings
+from core.settings.groups import Settings, StoreSettings
 from core.store import Store, connect, open_store
 from tests.support.servers import server_command
 

@@ -21,7 +21,7 @@ from core.models.sse import Chunk
 from core.models.tooltext import known_tools
 from core.models.transport import AnswerStream, StaleConnection, Transport
 from core.models.windows import Windows
-from core.settings import Settings
+from core.settings.groups import Settings
 
 SILENT_CUT_LEAST = 1000
 """No real context is smaller: a server that reports fewer prompt tokens counts in another way."""

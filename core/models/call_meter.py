@@ -11,7 +11,7 @@ from core import metrics, tracing
 from core.models.call import Call
 from core.models.errors import ModelError
 from core.models.pieces import Finish, NoticePiece, Piece
-from core.settings import Settings
+from core.settings.groups import Settings
 
 
 class CallMeter:

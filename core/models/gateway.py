@@ -24,7 +24,7 @@ from core.models.reach import Reach
 from core.models.servers import Servers, Target
 from core.models.transport import Transport, open_transport
 from core.models.windows import Windows
-from core.settings import ModelSettings, Settings
+from core.settings.groups import ModelSettings, Settings
 from core.store import Store
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from core.models.recovery import Recovery
 from core.models.request import Options, build, encode
 from core.models.tooltext import known_tools
 from core.models.transport import Transport
-from core.settings import ModelSettings
+from core.settings.groups import ModelSettings
 
 TOTAL_SECONDS = 30.0
 LIST_SECONDS = 4.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from core.settings import ModelSettings
+from core.settings.groups import ModelSettings
 
 
 class Reach:

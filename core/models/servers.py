@@ -16,7 +16,7 @@ from core.models.catalog import ModelInfo, ServerKind, choose, list_models, norm
 from core.models.discovery import Server
 from core.models.errors import ModelError
 from core.models.transport import Transport
-from core.settings import ModelSettings
+from core.settings.groups import ModelSettings
 
 FOUND_SECONDS = 60
 """How long a discovered server or a default model is remembered."""

@@ -18,7 +18,7 @@ from core.models.context import served_context
 from core.models.errors import ModelError
 from core.models.servers import Servers, Target
 from core.models.transport import Transport
-from core.settings import ModelSettings
+from core.settings.groups import ModelSettings
 
 DEFAULT_CONTEXT = 8192
 LEAST_CONTEXT = 2048

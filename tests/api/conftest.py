@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from api.setup_token import ensure_setup_token
-from core.settings import Settings
+from core.settings.groups import Settings
 from core.store import Store
 from tests.api.web import HERE, PASSWORD, Web, build
 

@@ -9,7 +9,7 @@ import pytest
 
 from api.api_keys import create_key
 from api.principal import OWNER
-from core.settings import ServerSettings
+from core.settings.groups import ServerSettings
 from tests.api.default_deny import assert_default_deny
 from tests.api.web import HERE, Web, serving
 

@@ -15,7 +15,7 @@ from api.credentials import digest, read_fields
 from api.principal import OWNER
 from core import keys
 from core.errors import Invalid
-from core.settings import Settings
+from core.settings.groups import Settings
 from core.store import Store, connect, read_scripts
 from tests.api.web import Web, build
 

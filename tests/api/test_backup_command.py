@@ -19,7 +19,7 @@ import pytest
 from core import keys
 from core.embedded import home_lock, running_server, start_server
 from core.restore import EMPTY_FIELD
-from core.settings import StoreSettings
+from core.settings.groups import StoreSettings
 from core.store import RESTORING_FIELD, open_store
 from tests.support.commands import Done, command, environment
 from tests.support.rich_state import SECRET, Rich, make_rich_state, say, until_idle

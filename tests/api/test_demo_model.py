@@ -26,7 +26,7 @@ from core.models.errors import ModelError
 from core.models.pieces import Answer
 from core.models.probe import probe
 from core.models.transport import open_transport
-from core.settings import ModelSettings, Settings
+from core.settings.groups import ModelSettings, Settings
 from nodes.prompts import prompt
 from tests.support.gateways import ask, opened
 from tests.support.waiting import wait_until

@@ -21,7 +21,7 @@ from api.doctor_store import store_findings
 from api.finding import Finding
 from api.passwords import set_first_password
 from core import keys
-from core.settings import ModelSettings, Settings
+from core.settings.groups import ModelSettings, Settings
 from tests.support.commands import Done, command
 from tests.support.stack import running_stack
 

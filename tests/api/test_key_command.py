@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from api.api_keys import find_key
 from api.credentials import digest
 from core.embedded import running_server, start_server
-from core.settings import StoreSettings
+from core.settings.groups import StoreSettings
 from core.store import connect
 from tests.support.commands import command
 

@@ -16,7 +16,7 @@ from api.passwords import is_set_up, set_first_password, verify_password
 from api.principal import OWNER
 from api.sessions import create_session, list_sessions
 from core.embedded import start_server
-from core.settings import StoreSettings
+from core.settings.groups import StoreSettings
 from core.store import connect
 from tests.support.commands import FRONT, command, environment
 

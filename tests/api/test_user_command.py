@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from api.credentials import digest
 from core import keys
 from core.embedded import start_server
-from core.settings import StoreSettings
+from core.settings.groups import StoreSettings
 from core.store import open_store
 from core.threads import Threads
 from tests.support.commands import command

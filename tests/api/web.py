@@ -19,7 +19,7 @@ from api.body import json_route
 from api.guard import Away
 from api.origins import Listening
 from api.principal import signed_in
-from core.settings import SecuritySettings, Settings
+from core.settings.groups import SecuritySettings, Settings
 from core.store import Store
 from tests.support.waiting import wait_until
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from core.embedded import start_server
-from core.settings import StoreSettings
+from core.settings.groups import StoreSettings
 from core.store import connect
 from tests.browser.actions import answers, finished, say
 from tests.browser.conftest import Watch

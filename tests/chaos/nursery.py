@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import orjson
 
 from api import cli, serve
-from core.settings_source import LIFELINE_VARIABLE
+from core.settings.source import LIFELINE_VARIABLE
 from tests.support import worker_with_effects
 
 COMMANDS: dict[str, Callable[[], int]] = {

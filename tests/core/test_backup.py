@@ -24,7 +24,7 @@ from core.live import LiveSettings
 from core.restore import EMPTY_FIELD, restore
 from core.sealed import unreadable_secrets
 from core.secrets import KEY_FILE, open_box
-from core.settings_source import load
+from core.settings.source import load
 from core.snapshot import Key, Snapshot
 from core.store import RESTORING_FIELD, Store, connect, open_store, open_untouched_store
 from tests.support.backups import written_by_hand

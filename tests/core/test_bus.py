@@ -11,7 +11,7 @@ from core import keys
 from core.bus import KEEP_IDS_MS, Bus, title_of
 from core.errors import InboxFull, Invalid, NotFound, TooLarge
 from core.ids import new_id, run_id_for, thread_of_run
-from core.settings import EngineSettings
+from core.settings.groups import EngineSettings
 from core.store import Store, open_store
 from core.threads import Threads
 from tests.support.desk import USER, Desk

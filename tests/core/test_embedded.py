@@ -27,7 +27,7 @@ from core.embedded import (
     start_server,
 )
 from core.errors import ConfigError, HomeBusy, StoreError
-from core.settings import StoreSettings
+from core.settings.groups import StoreSettings
 from core.store import connect
 from tests.support.waiting import wait_until
 

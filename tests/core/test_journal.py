@@ -15,7 +15,7 @@ from core.events import TextDelta, TurnFinished
 from core.following import ReaderTooSlow, follow
 from core.journal import Entry, Hub
 from core.mailbox import KEEP_EVENTS
-from core.settings import EngineSettings
+from core.settings.groups import EngineSettings
 from core.store import open_store
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy

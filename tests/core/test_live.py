@@ -14,7 +14,7 @@ from core import keys
 from core.errors import Invalid
 from core.live import LiveSettings
 from core.secrets import SecretBox
-from core.settings_source import Layer, build
+from core.settings.source import Layer, build
 from core.settings_watch import watch_settings
 from core.store import Store, connect
 from tests.support.waiting import wait_until

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from core.logs import JsonFormatter, Redactor, TextFormatter, TurnFilter, secrets_of
-from core.settings import ModelSettings, Settings
+from core.settings.groups import ModelSettings, Settings
 
 KNOWN = ('correct "horse" battery\\', "пароль-к-модели", "plainvalue")
 PLANTED = (

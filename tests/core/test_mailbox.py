@@ -15,7 +15,7 @@ from core.bus import Bus
 from core.errors import Fenced
 from core.events import MessageCompleted, TextDelta, TurnFinished, Usage
 from core.mailbox import Busy, Mailbox, Turn
-from core.settings import EngineSettings
+from core.settings.groups import EngineSettings
 from core.store import DEADLINE, Arg, Store, open_store
 from core.threads import Threads
 from tests.support.desk import USER, Desk

@@ -21,7 +21,7 @@ from core import keys
 from core.errors import Fenced, InboxFull
 from core.events import TextDelta
 from core.mailbox import Busy, Mailbox, Turn
-from core.settings import EngineSettings
+from core.settings.groups import EngineSettings
 from core.store import Store, connect, read_scripts
 from tests.support.desk import Desk
 

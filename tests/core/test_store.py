@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from core import keys
 from core.embedded import EmbeddedServer, start_server
 from core.errors import ConfigError, Fenced, StoreError, StoreFull, StoreTooOld, StoreUnavailable
-from core.settings import StoreSettings
+from core.settings.groups import StoreSettings
 from core.store import Store, connect, open_store
 from tests.support.canned_redis import bulk, canned_redis, error
 from tests.support.desk import Desk

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from core import keys
-from core.settings import ModelSettings
-from core.settings_source import NOT_SETTINGS, environment_names
+from core.settings.groups import ModelSettings
+from core.settings.source import NOT_SETTINGS, environment_names
 from tests.style import tree
 
 COMPOSE: dict[str, Any] = yaml.safe_load(tree.text(tree.ROOT / "compose.yaml"))

@@ -87,7 +87,7 @@ def test_tests_and_notes_stay_out_of_the_wheel(wheel: Path) -> None:
 
 def test_the_installed_program_runs_and_finds_its_data(installed: Path, tmp_path: Path) -> None:
     program = (
-        "import assistant, core.settings_source as s\n"
+        "import assistant, core.settings.source as s\n"
         "from pathlib import Path\n"
         "print(Path(s.__file__).parent.parent, s.default_config().is_file())"
     )

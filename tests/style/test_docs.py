@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from core.events import EVENT_TYPES
-from core.settings import GROUPS
-from core.settings_source import load
+from core.settings.groups import GROUPS
+from core.settings.source import load
 from tests.style import tree
 
 PAGES = tuple(path for path in tree.ending(".md") if tree.name(path).startswith("docs/"))

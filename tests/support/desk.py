@@ -12,7 +12,7 @@ from core import journal, keys
 from core.bus import Accepted, Bus
 from core.events import Event, Inbound, TurnFinished
 from core.mailbox import Busy, Mailbox, Turn
-from core.settings import EngineSettings
+from core.settings.groups import EngineSettings
 from core.store import Store
 from core.threads import Threads, read_record
 

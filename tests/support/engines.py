@@ -16,7 +16,7 @@ from core.events import TurnFinished
 from core.live import LiveSettings
 from core.mailbox import Turn
 from core.secrets import SecretBox
-from core.settings_source import Layer, Loaded, build
+from core.settings.source import Layer, Loaded, build
 from core.store import Store, connect, open_store
 from core.turn_journal import TurnJournal
 from core.turns import Ending, HandOver, TurnControl, plain_ending

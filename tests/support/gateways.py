@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from core.models.call import Timing
 from core.models.gateway import Gateway, open_gateway
 from core.models.pieces import Answer
-from core.settings import Settings
+from core.settings.groups import Settings
 from core.store import Store, read_scripts
 
 QUICK = Timing(notice_after=30, finish_grace=3, backoff=(0.01,), loading_notice_every=30)

@@ -24,7 +24,7 @@ from api.api_keys import create_key
 from api.demo_model import create_demo_app
 from api.passwords import set_first_password
 from core.embedded import EmbeddedServer, running_server, start_server
-from core.settings import StoreSettings
+from core.settings.groups import StoreSettings
 from core.store import connect
 from tests.support.servers import server_command
 from tests.support.waiting import wait_until

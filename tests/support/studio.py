@@ -22,7 +22,7 @@ from core.models.gateway import open_gateway
 from core.profile import Profiles
 from core.secrets import SecretBox
 from core.services import Services
-from core.settings_source import Layer, build
+from core.settings.source import Layer, build
 from core.store import Store
 from core.threads import Threads
 from core.turns import Turns

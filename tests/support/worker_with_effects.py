@@ -20,7 +20,7 @@ import uvloop
 from api.process import follow_parent, process_settings, running_store
 from core.errors import AssistantError
 from core.services import Services
-from core.settings_source import Loaded
+from core.settings.source import Loaded
 from graph.worker import run_worker
 from tools.base import InjectedCaller, Skill, skill
 from tools.toolsets import TOOLSETS

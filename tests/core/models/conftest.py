@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from core.models.gateway import Gateway
-from core.settings import CloudSettings, ModelSettings, Settings
+from core.settings.groups import CloudSettings, ModelSettings, Settings
 from tests.support.gateways import TELLING, opened
 from tests.support.quirks_server import ModelServer, serve_quirks
 

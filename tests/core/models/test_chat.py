@@ -23,7 +23,7 @@ from core.models.chat import LocalChatModel, tool_schemas
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
 from core.models.messages import to_openai
-from core.settings import Settings
+from core.settings.groups import Settings
 from tests.support.gateways import opened
 from tests.support.quirks_server import DONE, ModelServer, answer, chunk, serve
 

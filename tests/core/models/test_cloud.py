@@ -17,7 +17,7 @@ from core.models import budget, usage
 from core.models.errors import ModelError
 from core.models.fallback import CloudFallback
 from core.models.gateway import Gateway
-from core.settings import CloudSettings, Settings
+from core.settings.groups import CloudSettings, Settings
 from tests.support.gateways import ASK, WEATHER, ask, opened
 from tests.support.quirks_server import (
     DONE,

@@ -16,7 +16,7 @@ from core.models import capabilities, usage
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
 from core.models.pieces import Finish, Piece, ReclassifyPiece, TextPiece
-from core.settings import Settings
+from core.settings.groups import Settings
 from core.store import connect
 from tests.support.gateways import ASK, NOW, WEATHER, ask, opened
 from tests.support.quirks_server import (

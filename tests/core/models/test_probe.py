@@ -15,7 +15,7 @@ from core.models import capabilities
 from core.models.gateway import Gateway
 from core.models.probe import ProbeReport, probe
 from core.models.transport import open_transport
-from core.settings import ModelSettings, Settings
+from core.settings.groups import ModelSettings, Settings
 from tests.support.gateways import ask
 from tests.support.quirks_server import (
     DONE,

@@ -14,7 +14,7 @@ from core.models.errors import ErrorKind, ModelError
 from core.models.gateway import Gateway
 from core.models.pieces import Answer, FinishReason
 from core.models.transport import open_transport
-from core.settings import Settings
+from core.settings.groups import Settings
 from tests.support.gateways import ASK, NOW, WEATHER
 from tests.support.quirks_server import ModelServer, load_scenarios
 

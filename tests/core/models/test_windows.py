@@ -16,7 +16,7 @@ from core.models import capabilities
 from core.models.capabilities import Capabilities, forget_old_refusals
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
-from core.settings import Settings
+from core.settings.groups import Settings
 from tests.support.gateways import ask, opened
 from tests.support.quirks_server import ModelServer, serve
 from tests.support.strict_server import StrictServer

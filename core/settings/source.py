@@ -18,7 +18,7 @@ import yaml
 from pydantic import SecretStr, ValidationError
 
 from core.errors import ConfigError
-from core.settings import GROUPS, Settings
+from core.settings.groups import GROUPS, Settings
 
 Source = Literal["default", "config", "environment", "saved"]
 Layer = dict[str, dict[str, Any]]
@@ -88,7 +88,7 @@ def load(environ: Mapping[str, str] | None = None, *, cwd: Path | None = None) -
 
 def default_config() -> Path:
     """config/default.yaml of the checkout or of the installed package."""
-    return Path(__file__).resolve().parent.parent / "config" / "default.yaml"
+    return Path(__file__).resolve().parents[2] / "config" / "default.yaml"
 
 
 def build(home: Path, layers: tuple[tuple[Source, Layer], ...]) -> Loaded:

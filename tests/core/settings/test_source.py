@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from core.errors import ConfigError
-from core.settings import GROUPS
-from core.settings_source import (
+from core.settings.groups import GROUPS
+from core.settings.source import (
     ALIASES,
     Layer,
     Loaded,

@@ -1,0 +1,1 @@
+"""Settings: the groups with their limits, and where values come from."""
