@@ -48,9 +48,9 @@ from api.sessions import (
     set_cookie,
 )
 from api.setup_token import forget_setup_token, is_setup_token
-from core import keys
 from core.errors import Conflict, Forbidden, Gone, NotFound, Unauthorized
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from typing import Any, cast
 import orjson
 
 from api.setup_token import ensure_setup_token
-from core import keys
 from core.services import Services
 from core.settings.groups import Settings
+from core.store import keys
 
 WAIT_FOR_WORKER = 20.0
 ADDRESS_FILE = "run/web.json"

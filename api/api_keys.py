@@ -11,8 +11,8 @@ from redis.typing import EncodableT, FieldT
 
 from api.credentials import Found, as_text, digest, end_credentials, moment, now, read_fields
 from api.principal import CHAT, EVERYTHING, Principal, Scope
-from core import keys
 from core.errors import Invalid
+from core.store import keys
 
 PREFIX = "ak_"
 KEY_LENGTH = len(PREFIX) + 43

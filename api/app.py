@@ -34,7 +34,7 @@ from core.services import Services, open_services
 from core.settings.groups import ServerSettings
 from core.settings.source import Loaded
 from core.settings_watch import watch_settings
-from core.store import connect
+from core.store.connection import connect
 from core.telemetry_share import Sharing, process_name, sharing
 from dashboard.pages import mount_dashboard, open_looks
 

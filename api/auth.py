@@ -14,7 +14,7 @@ from api.guard import Away, Guard, Live
 from api.origins import Listening
 from api.problems import install_problems
 from api.revocations import Revocations
-from core.store import Store
+from core.store.client import Store
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from core.errors import AssistantError, ConfigError, NotFound
 from core.ids import new_id
 from core.journal import DELETED
 from core.settings.source import Loaded
-from core.store import connect, translate
+from core.store.connection import connect
+from core.store.errors import translate
 
 KEY_NAME = "terminal"
 KEY_LIFE = timedelta(hours=12)

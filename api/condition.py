@@ -8,9 +8,9 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import cast
 
-from core import keys
 from core.errors import StoreError, StoreFull
 from core.services import Services
+from core.store import keys
 from core.telemetry_share import Sharing
 
 WORKER_SILENT_MS = 12_000

@@ -11,7 +11,7 @@ from typing import cast
 from redis.asyncio import Redis
 
 from api.principal import Principal
-from core import keys
+from core.store import keys
 
 TOUCH_SECONDS = 60
 """The time of last use is written at most once a minute: it is for people."""

@@ -15,9 +15,9 @@ from api.credentials import TOUCH_SECONDS, Found, digest, now
 from api.principal import Kind, Principal
 from api.revocations import Revocations
 from api.sessions import find_session
-from core import keys
 from core.errors import StoreError
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 CACHE_SECONDS = 0.5
 CACHE_SIZE = 4096

@@ -25,7 +25,10 @@ from core.logs import Redactor, secrets_of, set_up_logging
 from core.secrets import open_box
 from core.settings.groups import Settings
 from core.settings.source import Loaded, Source, load
-from core.store import Store, connect, read_scripts, translate
+from core.store.client import Store
+from core.store.connection import connect
+from core.store.errors import translate
+from core.store.scripts import read_scripts
 
 COLOURS: dict[Status, str] = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
 PLAIN = "\x1b[0m"

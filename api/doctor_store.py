@@ -13,9 +13,9 @@ from api.condition import WORKER_SILENT_MS
 from api.credentials import read_fields
 from api.finding import Finding, fail, ok, warn
 from api.passwords import is_set_up
-from core import keys
 from core.settings.groups import Settings
-from core.store import OLDEST, RESTORING_FIELD, STATE_FORMAT, is_cluster
+from core.store import keys
+from core.store.opening import OLDEST, RESTORING_FIELD, STATE_FORMAT, is_cluster
 
 NEARLY_FULL = 0.9
 

@@ -13,7 +13,7 @@ from api.principal import signed_in
 from api.sessions import list_sessions
 from core.events import Json
 from core.export import export_user
-from core.store import Store
+from core.store.client import Store
 
 KEY_FIELDS = ("id", "name", "scope", "created_at", "used_at", "expires_at")
 SESSION_FIELDS = ("created_at", "used_at", "agent", "address")

@@ -23,7 +23,7 @@ from api.problems import from_error
 from api.sessions import cookie_token, set_cookie
 from core.errors import AssistantError, Forbidden, Malformed, StoreError, Unauthorized
 from core.settings.groups import Settings
-from core.store import PATIENCE, Patience
+from core.store.client import PATIENCE, Patience
 from dashboard.addresses import sign_in_address
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

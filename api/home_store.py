@@ -10,7 +10,9 @@ from redis.exceptions import RedisError
 
 from core.embedded import server_for
 from core.settings.groups import Settings
-from core.store import Store, open_store, open_untouched_store, translate
+from core.store.client import Store
+from core.store.errors import translate
+from core.store.opening import open_store, open_untouched_store
 
 
 @asynccontextmanager

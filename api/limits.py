@@ -8,8 +8,8 @@ from typing import cast
 
 from redis.asyncio import Redis
 
-from core import keys
 from core.errors import RateLimited
+from core.store import keys
 
 MINUTE = 60
 HOUR = 3600

@@ -15,10 +15,10 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.condition import WORKER_SILENT_MS
-from core import keys
 from core.errors import StoreError
 from core.metrics import HTTP_REQUESTS, HTTP_SECONDS, PULSE, STATE, families
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 from core.telemetry_share import Sharing, merged
 
 COUNTED_THREADS = 1000

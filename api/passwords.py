@@ -13,8 +13,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from redis.asyncio import Redis
 
 from api.sessions import revoke_all_sessions
-from core import keys
 from core.errors import Invalid
+from core.store import keys
 
 MIN_LENGTH = 8
 MAX_LENGTH = 1024

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from core.errors import AssistantError, RateLimited
-from core.store import translate
+from core.store.errors import translate
 
 PROBLEM = "application/problem+json"
 

@@ -16,8 +16,8 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from core import keys
-from core.listening import BACKED, heard, subscription
+from core.store import keys
+from core.store.listening import BACKED, heard, subscription
 
 SWEEP_SECONDS = 5.0
 REMEMBERED_SECONDS = 30.0

@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from api.credentials import Found, as_text, digest, end_credentials, moment, now, read_fields
 from api.principal import EVERYTHING, OWNER, Principal
-from core import keys
+from core.store import keys
 
 COOKIE = "asst_session"
 SECURE_COOKIE = "__Host-asst_session"

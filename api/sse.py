@@ -17,13 +17,13 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.principal import Principal, signed_in
 from api.revocations import Revocations
-from core import keys
 from core.errors import StoreError
 from core.following import ReaderTooSlow, follow, follow_user
 from core.journal import Entry, Hub, Subscription, check_id, holds, last_id
 from core.metrics import STREAM_READERS
 from core.services import Services
-from core.store import PATIENCE
+from core.store import keys
+from core.store.client import PATIENCE
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse, Response
 
 from api.condition import NO_WORKER, Condition, Trouble, of_store
 from api.principal import signed_in
-from core import keys
 from core.errors import StoreError, StoreUnavailable
 from core.models import usage
 from core.services import Services
+from core.store import keys
 
 
 class System:

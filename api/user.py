@@ -21,13 +21,13 @@ from api.principal import OWNER
 from api.process import process_settings
 from api.sessions import revoke_all_sessions
 from api.setup_token import ensure_setup_token
-from core import keys
 from core.erase import Erased, erase_user
 from core.errors import ConfigError, Conflict, Invalid, NotFound
 from core.export import metas_of, user_keys
 from core.files import new_file
 from core.settings.groups import Settings
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 STANDARD_OUTPUT = "-"
 

@@ -31,7 +31,7 @@ from benchmarks.subjects import (
     ours,
 )
 from core.embedded import socket_url
-from core.store import connect
+from core.store.connection import connect
 
 RESULTS = ROOT / "bench-results"
 AT_ONCE = 50

@@ -28,7 +28,9 @@ from benchmarks.subjects import MODEL, model_server, question
 from core.embedded import socket_url, start_server
 from core.models.gateway import open_gateway
 from core.settings.groups import ModelSettings, Settings, StoreSettings
-from core.store import Store, connect, read_scripts
+from core.store.client import Store
+from core.store.connection import connect
+from core.store.scripts import read_scripts
 from graph.checkpoint import RedisSaver
 from graph.turn_saver import TurnSaver
 from nodes.state import State

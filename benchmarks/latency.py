@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from benchmarks.machine import cpu_seconds, role
 from benchmarks.subjects import Chat, OurChat, Ours, Sample, Subject, question
-from core import keys
+from core.store import keys
 
 TOKENS = 100
 PAUSE_MS = 10

@@ -23,7 +23,7 @@ from benchmarks.crowd import Plan, Report, Seat, number
 from benchmarks.machine import PROC, Memory, cpu_seconds, memory, role
 from benchmarks.subjects import Ours, address, process
 from benchmarks.wire import open_wire
-from core import keys
+from core.store import keys
 
 USERS, THREADS = 10, 2
 """So many users with so many conversations each."""

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from api.principal import OWNER
 from benchmarks.machine import cpu_seconds, memory, role
 from benchmarks.subjects import Ours
-from core import keys
+from core.store import keys
 
 CALM = 6.0
 """Seconds after the last turn until everything that runs behind it has ended."""

@@ -26,7 +26,7 @@ from redis.asyncio import ConnectionPool, Redis
 
 from core.embedded import socket_url, start_server
 from core.settings.groups import StoreSettings
-from core.store import connect
+from core.store.connection import connect
 from graph.checkpoint import RedisSaver
 from nodes.messages import messages_reducer
 

@@ -27,7 +27,7 @@ from benchmarks.soak_look import THREAD_KEYS, Sample, Watch
 from benchmarks.soak_traffic import Tally, Traffic
 from benchmarks.subjects import ROOT, Ours, model_server, ours
 from core.embedded import socket_url
-from core.store import connect
+from core.store.connection import connect
 
 RESULTS = ROOT / "bench-results"
 USERS = ("ann", "ben", "cleo")

@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 
 from benchmarks.machine import PROC, memory, role
 from benchmarks.subjects import Ours
-from core import keys
+from core.store import keys
 
 THREAD_KEYS = len(keys.of_thread("t")) + 5
-"""Most keys without a life time that a conversation may have: all of ``core.keys.of_thread``, and
-five of its checkpoints."""
+"""Most keys without a life time that a conversation may have: all of
+``core.store.keys.of_thread``, and five of its checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from benchmarks.machine import group
 from benchmarks.wire import PATIENCE, Lost, Wire, open_wire
 from core.embedded import socket_url, start_server
 from core.settings.groups import StoreSettings
-from core.store import connect
+from core.store.connection import connect
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 30.0

@@ -33,12 +33,12 @@ AREAS = {
     "aiohttp (to the model)": r"aiohttp/",
     "model gateway": r"core/models/",
     "nodes": r"\(nodes/",
-    "turn, journal, engine": r"graph/|core/(turn|engine|mailbox|events|bus)",
-    "fan-out and event streams": r"core/(journal|listening)|api/sse|sse_starlette",
+    "turn, journal, engine": r"graph/|core/(engine/|events|ids|conversations/inbox)",
+    "fan-out and event streams": r"core/conversations/|core/store/listening|api/stream|api/routes/events|sse_starlette",
     "uvicorn": r"uvicorn/",
     "FastAPI and Starlette": r"(fastapi|starlette|anyio)/",
     "guard, headers, routes": r"\(api/|dashboard/",
-    "metrics and traces": r"prometheus|telemetry|opentelemetry|core/tracing",
+    "metrics and traces": r"prometheus|telemetry|opentelemetry|core/metrics|core/telemetry",
     "docket": r"docket/",
 }
 IDLE = re.compile(r"\((asyncio/runners|uvloop/__init__|concurrent/futures/thread)\.py")

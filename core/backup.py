@@ -9,14 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import cast
 
-from core import keys
 from core.backup_file import Writer, is_backup
 from core.content import Content
 from core.errors import ConfigError, Conflict
 from core.files import new_file
-from core.migrations import stored_format
 from core.snapshot import Progress, Snapshot, silent
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
+from core.store.migrations import stored_format
 
 DISTRIBUTION = "modular-assistant"
 PLAIN = frozenset((keys.installation(),))

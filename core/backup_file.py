@@ -19,9 +19,9 @@ from typing import IO, Any, cast
 import orjson
 import ormsgpack
 
-from core import keys
 from core.errors import AssistantError
 from core.snapshot import Key
+from core.store import keys
 
 FORMAT = 1
 MAGIC = b'{"assistant_backup":'

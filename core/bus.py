@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 
-from core import keys
 from core.errors import InboxFull, Invalid, NotFound, TooLarge
 from core.events import Inbound, scrub
 from core.ids import run_id_for, thread_of_run
 from core.settings.groups import EngineSettings
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 KEEP_IDS_MS = 25 * 3600 * 1000
 """How long a message id dedupes: a day (Telegram's own memory of updates) and an hour."""

@@ -23,15 +23,15 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from core import keys
 from core.bus import BELL_SEPARATOR
 from core.errors import Fenced, StoreError
 from core.ids import new_id
-from core.listening import BACKED, heard, subscription
 from core.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
-from core.store import ScriptCall, Store
+from core.store import keys
+from core.store.client import ScriptCall, Store
+from core.store.listening import BACKED, heard, subscription
 from core.turns import GiveUp, Handler, Turns
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ from typing import Any, Literal, cast
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError, WatchError
 
-from core import keys
 from core.bus import BELL_SEPARATOR, Bus
 from core.export import metas_of
 from core.snapshot import scan
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 log = logging.getLogger(__name__)
 

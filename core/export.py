@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import orjson
 
-from core import keys
 from core.errors import NotFound
 from core.events import Json
 from core.profile import Profiles
 from core.snapshot import scan
-from core.store import DEADLINE, Store
+from core.store import keys
+from core.store.client import DEADLINE, Store
 from core.threads import Threads, timestamp
 
 FORMAT = 1

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import cast
 
-from core import keys
 from core.journal import DELETED, PAGE, Entry, Subscription, order, read
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 
 class ReaderTooSlow(Exception):

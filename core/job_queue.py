@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from docket import Docket, ExponentialRetry, Retry, Worker
 from redis.exceptions import RedisError
 
-from core import keys
 from core.jobs import Job
+from core.store import keys
 
 HEARTBEAT = timedelta(seconds=20)
 CHECK = timedelta(seconds=10)

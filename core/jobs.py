@@ -17,7 +17,8 @@ from typing import Protocol, cast
 
 from redis.exceptions import RedisError
 
-from core.store import DEADLINE, translate
+from core.store.client import DEADLINE
+from core.store.errors import translate
 
 log = logging.getLogger(__name__)
 

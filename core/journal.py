@@ -22,11 +22,11 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from core import keys
 from core.errors import Invalid, StoreUnavailable
-from core.listening import heard
 from core.metrics import SLOW_READERS
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
+from core.store.listening import heard
 
 log = logging.getLogger(__name__)
 
@@ -315,7 +315,7 @@ class Hub:
 
 
 def split(data: bytes) -> list[Entry]:
-    """The entries of one publication (see core/lua/_prelude.lua)."""
+    """The entries of one publication (see core/store/lua/_prelude.lua)."""
     thread, *rows = data.split(b"\x1e")
     thread_id = thread.decode()
     entries: list[Entry] = []

@@ -8,9 +8,9 @@ import re
 from collections.abc import Awaitable
 from typing import cast
 
-from core import keys
 from core.mailbox import Turn
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 MAX_RESULTS = 16
 MAX_BYTES = 2 * 1024 * 1024

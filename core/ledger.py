@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import orjson
 
-from core import keys
 from core.events import ToolStatus
 from core.ids import new_id
 from core.mailbox import Turn
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 from core.turn_journal import OUTAGE_LIMIT
 
 CURRENT_TURN: ContextVar[Turn] = ContextVar("current_turn")

@@ -9,12 +9,12 @@ from typing import Any, cast
 import orjson
 from pydantic import SecretStr, ValidationError
 
-from core import keys
 from core.errors import AssistantError, ConfigError, Invalid
 from core.secrets import SecretBox
 from core.settings.groups import GROUPS, LIVE_GROUPS, OPERATOR_ONLY, Group, Settings
 from core.settings.source import Layer, Loaded, Source, check_names
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import orjson
 
-from core import keys
 from core.bus import BELL_SEPARATOR
 from core.events import Event, Inbound, payload
 from core.ids import new_id
 from core.profile import decoded
 from core.settings.groups import EngineSettings
-from core.store import Arg, ScriptCall, Store
+from core.store import keys
+from core.store.client import Arg, ScriptCall, Store
 
 MAX_DEAD = 10_000
 KEEP_EVENTS = 24 * 3600

@@ -7,10 +7,10 @@ import zoneinfo
 from collections.abc import Awaitable, Mapping
 from typing import Any, cast
 
-from core import keys
 from core.errors import Invalid
 from core.events import scrub
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 MAX_ENTRIES = 50
 MAX_KEY = 64

@@ -12,13 +12,15 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
-from core import keys
 from core.backup_file import Backup, BackupUnusable, parts, size_of
 from core.content import Content
 from core.errors import AssistantError, Conflict
-from core.exclusive import exclusive, running_processes
 from core.snapshot import Key, Progress, Snapshot, scan, silent
-from core.store import RESTORING_FIELD, STATE_FORMAT, Store, translate
+from core.store import keys
+from core.store.client import Store
+from core.store.errors import translate
+from core.store.exclusive import exclusive, running_processes
+from core.store.opening import RESTORING_FIELD, STATE_FORMAT
 
 EMPTY_FIELD = "restoring_into_empty"
 """Of the installation: the store was found empty, so what is in it came from the restore."""

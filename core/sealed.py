@@ -9,10 +9,10 @@ from typing import cast
 import orjson
 from pydantic import SecretStr
 
-from core import keys
 from core.secrets import KEY_FILE, SecretBox, SecretUnreadable, open_box
 from core.settings.groups import GROUPS, LIVE_GROUPS
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 
 async def unreadable_secrets(store: Store, home: Path) -> list[str]:

@@ -14,7 +14,8 @@ from core.models.gateway import Gateway, open_gateway
 from core.profile import Profiles
 from core.secrets import open_box
 from core.settings.source import Loaded
-from core.store import Store, open_store
+from core.store.client import Store
+from core.store.opening import open_store
 from core.threads import Threads
 
 

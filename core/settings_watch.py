@@ -8,10 +8,10 @@ import logging
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from core import keys
 from core.errors import StoreError
-from core.listening import BACKED, heard, subscription
 from core.live import LiveSettings
+from core.store import keys
+from core.store.listening import BACKED, heard, subscription
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from core import keys
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 PATIENCE = 60.0
 """Seconds that one step may take, an outage of Redis included: nobody waits for the answer."""

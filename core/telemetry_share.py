@@ -26,11 +26,12 @@ import orjson
 from prometheus_client.core import Metric
 from redis.exceptions import RedisError
 
-from core import keys
 from core.errors import StoreError, StoreFull
 from core.ids import new_id
 from core.metrics import PULSE, Role, families
-from core.store import Store, translate
+from core.store import keys
+from core.store.client import Store
+from core.store.errors import translate
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,12 @@ from typing import Any, cast
 
 import orjson
 
-from core import journal, keys
+from core import journal
 from core.errors import Invalid, NotFound
 from core.events import Json, scrub
 from core.ids import new_id
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 
 MAX_TITLE = 200
 COMMON: Mapping[str, Json] = {"tools": [], "status": "completed"}

@@ -2,7 +2,7 @@
 
 Every key of a thread carries its hash tag, so each script touches one slot. The layout is described
 in ``lua/_prelude.lua`` and docs/checkpoints.md. Every call is safe to repeat and is repeated while
-Redis does not answer, within the deadline of ``core.store``.
+Redis does not answer, within the deadline of ``core.store.client``.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from core import keys
 from core.errors import AssistantError
-from core.store import DEADLINE, Arg, ScriptCall, Store, read_scripts, translate
+from core.store import keys
+from core.store.client import DEADLINE, Arg, ScriptCall, Store
+from core.store.errors import translate
+from core.store.scripts import read_scripts
 from core.turn_journal import OUTAGE_LIMIT
 from graph.checkpoint_base import AsyncOnlySaver
 from graph.checkpoint_codec import UNREADABLE, pack_record, pack_writes, read_writes

@@ -14,11 +14,11 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from core import keys
 from core.errors import ConfigError
 from core.mailbox import Found
 from core.settings.groups import Settings
-from core.store import ScriptCall
+from core.store import keys
+from core.store.client import ScriptCall
 from graph.checkpoint import RedisSaver
 from graph.turn_saver import TurnSaver
 

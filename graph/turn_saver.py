@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.mailbox import Found
-from core.store import Arg
+from core.store.client import Arg
 from graph.checkpoint import RedisSaver, Write
 
 

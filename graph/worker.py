@@ -11,13 +11,13 @@ from typing import cast
 
 import orjson
 
-from core import keys
 from core.engine import Worker
 from core.jobs import running_jobs
 from core.metrics import show_zeros
 from core.services import Services, open_services
 from core.settings.source import Loaded, set_strict_msgpack
-from core.store import connect
+from core.store import keys
+from core.store.connection import connect
 from core.telemetry_share import sharing
 from core.tracing import exporting
 from graph.build import build_graph, drawing

@@ -14,7 +14,9 @@ from redis.asyncio import Redis
 
 from core.embedded import EmbeddedServer, socket_url, start_server
 from core.settings.groups import Settings, StoreSettings
-from core.store import Store, connect, open_store
+from core.store.client import Store
+from core.store.connection import connect
+from core.store.opening import open_store
 from tests.support.servers import server_command
 
 # The same examples each time, and no time limit on a busy machine.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 
-from core import keys
+from core.store import keys
 
 KEPT_SECONDS = 40 * 24 * 3600
 

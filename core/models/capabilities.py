@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 import orjson
 from redis.asyncio import Redis
 
-from core import keys
+from core.store import keys
 
 KEEP_SECONDS = 30 * 24 * 3600
 REFUSALS_LAST = timedelta(days=1)

@@ -25,7 +25,7 @@ from core.models.servers import Servers, Target
 from core.models.transport import Transport, open_transport
 from core.models.windows import Windows
 from core.settings.groups import ModelSettings, Settings
-from core.store import Store
+from core.store.client import Store
 
 log = logging.getLogger(__name__)
 

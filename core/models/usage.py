@@ -11,9 +11,9 @@ from datetime import UTC, date, datetime
 
 from redis.asyncio import Redis
 
-from core import keys
 from core.events import Usage
-from core.store import Arg, Store
+from core.store import keys
+from core.store.client import Arg, Store
 
 DAY_KEPT_SECONDS = 400 * 24 * 3600
 ORPHAN_SECONDS = 24 * 3600

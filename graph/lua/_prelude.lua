@@ -20,7 +20,7 @@ local function check_fence(control, epoch)
   return epoch == '' or redis.call('HGET', control, 'ep') == epoch
 end
 
--- The keys of a namespace, from the name of key n: both are made by core.keys.checkpoint.
+-- The keys of a namespace, from the name of key n: both are made by core.store.keys.checkpoint.
 local function keys_of(names, ns)
   local base = string.sub(names, 1, -3)
   local found = {}

@@ -9,7 +9,7 @@ import pytest
 
 from api.setup_token import ensure_setup_token
 from core.settings.groups import Settings
-from core.store import Store
+from core.store.client import Store
 from tests.api.web import HERE, PASSWORD, Web, build
 
 

@@ -19,8 +19,8 @@ from api.passwords import reset_password
 from api.principal import OWNER, Principal, just_confirmed
 from api.sessions import COOKIE
 from api.setup_token import TOKEN_FILE, ensure_setup_token
-from core import keys
 from core.errors import Forbidden, Invalid
+from core.store import keys
 from tests.api.web import HERE, PASSWORD, Web
 
 # ---- set-up

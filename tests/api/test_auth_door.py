@@ -7,7 +7,9 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from api.principal import OWNER
-from core.store import Store, connect, read_scripts
+from core.store.client import Store
+from core.store.connection import connect
+from core.store.scripts import read_scripts
 from tests.api.web import Web, build
 from tests.support.canned_redis import canned_redis, error
 

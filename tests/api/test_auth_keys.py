@@ -13,10 +13,12 @@ from redis.asyncio import Redis
 from api.api_keys import create_key, list_keys, revoke_key
 from api.credentials import digest, read_fields
 from api.principal import OWNER
-from core import keys
 from core.errors import Invalid
 from core.settings.groups import Settings
-from core.store import Store, connect, read_scripts
+from core.store import keys
+from core.store.client import Store
+from core.store.connection import connect
+from core.store.scripts import read_scripts
 from tests.api.web import Web, build
 
 

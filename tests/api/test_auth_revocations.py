@@ -16,7 +16,7 @@ from api.credentials import digest
 from api.principal import OWNER
 from api.revocations import Revocations
 from api.sessions import COOKIE, create_session, revoke_session
-from core.store import Store
+from core.store.client import Store
 from tests.api.web import Web, build, serving
 from tests.support.waiting import wait_until
 

@@ -16,11 +16,11 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from core import keys
 from core.embedded import home_lock, running_server, start_server
 from core.restore import EMPTY_FIELD
 from core.settings.groups import StoreSettings
-from core.store import RESTORING_FIELD, open_store
+from core.store import keys
+from core.store.opening import RESTORING_FIELD, open_store
 from tests.support.commands import Done, command, environment
 from tests.support.rich_state import SECRET, Rich, make_rich_state, say, until_idle
 from tests.support.stack import ROOT, Stack, running_stack

@@ -20,8 +20,8 @@ from api.doctor_servers import server_findings
 from api.doctor_store import store_findings
 from api.finding import Finding
 from api.passwords import set_first_password
-from core import keys
 from core.settings.groups import ModelSettings, Settings
+from core.store import keys
 from tests.support.commands import Done, command
 from tests.support.stack import running_stack
 

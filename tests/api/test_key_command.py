@@ -13,7 +13,7 @@ from api.api_keys import find_key
 from api.credentials import digest
 from core.embedded import running_server, start_server
 from core.settings.groups import StoreSettings
-from core.store import connect
+from core.store.connection import connect
 from tests.support.commands import command
 
 

@@ -17,7 +17,7 @@ from api.principal import OWNER
 from api.sessions import create_session, list_sessions
 from core.embedded import start_server
 from core.settings.groups import StoreSettings
-from core.store import connect
+from core.store.connection import connect
 from tests.support.commands import FRONT, command, environment
 
 OLD, NEW = "the old password", "пароль с пробелами"

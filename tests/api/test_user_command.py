@@ -12,10 +12,10 @@ import httpx
 from redis.asyncio import Redis
 
 from api.credentials import digest
-from core import keys
 from core.embedded import start_server
 from core.settings.groups import StoreSettings
-from core.store import open_store
+from core.store import keys
+from core.store.opening import open_store
 from core.threads import Threads
 from tests.support.commands import command
 from tests.support.rich_state import say, until_idle

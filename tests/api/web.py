@@ -20,7 +20,7 @@ from api.guard import Away
 from api.origins import Listening
 from api.principal import signed_in
 from core.settings.groups import SecuritySettings, Settings
-from core.store import Store
+from core.store.client import Store
 from tests.support.waiting import wait_until
 
 PORT = 8080

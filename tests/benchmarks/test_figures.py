@@ -71,7 +71,8 @@ def test_more_workers_busy_users_and_a_full_store_are_judged() -> None:
 def test_samples_count_for_the_innermost_area_and_waiting_does_not_count() -> None:
     loop = "run (uvloop/__init__.py:1);Runner.run (asyncio/runners.py:2)"
     node = f"{loop};assistant (nodes/assistant.py:3)"
-    raw = f"{loop} 90\n{node} 2\n{node};retry (core/store.py:4);send (redis/asyncio/client.py:5) 3"
+    wait = "retry (core/store/client.py:4);send (redis/asyncio/client.py:5) 3"
+    raw = f"{loop} 90\n{node} 2\n{node};{wait}"
     found, functions = areas(raw)
     assert dict(found) == {"nodes": 2, "redis-py and hiredis": 3}
     assert functions["assistant (nodes/assistant.py)"] == 5

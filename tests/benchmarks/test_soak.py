@@ -15,7 +15,7 @@ from benchmarks.soak import Plan, Report, text, verdicts
 from benchmarks.soak_look import Process, Sample, kind
 from benchmarks.soak_traffic import Tally
 from benchmarks.subjects import ROOT
-from core import keys
+from core.store import keys
 
 PLAN = Plan(minutes=1)
 

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, Page, expect
 
 from core.embedded import start_server
 from core.settings.groups import StoreSettings
-from core.store import connect
+from core.store.connection import connect
 from tests.browser.actions import answers, finished, say
 from tests.browser.conftest import Watch
 from tests.browser.fake_state import World

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from core.keys import PREFIX
+from core.store.keys import PREFIX
 from graph.checkpoint import RedisSaver
 from nodes.tool_agent import UNKNOWN
 from tests.chaos.traffic import Conversation, Sent

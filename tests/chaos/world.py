@@ -24,7 +24,7 @@ from api.api_keys import create_key
 from api.passwords import set_first_password
 from core.embedded import EmbeddedServer, running_server, start_server
 from core.settings.groups import StoreSettings
-from core.store import connect
+from core.store.connection import connect
 from tests.chaos.clocks import Clocks, find_library
 from tests.chaos.model import FaultyModel, faulty_model
 from tests.support.fault_proxy import FaultProxy, fault_proxy

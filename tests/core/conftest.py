@@ -9,7 +9,8 @@ import pytest
 
 from core.backup import write_backup
 from core.journal import Hub
-from core.store import Store, open_untouched_store
+from core.store.client import Store
+from core.store.opening import open_untouched_store
 from tests.support.desk import Desk
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.readers import open_hub

@@ -15,7 +15,6 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from core import keys
 from core.backup import write_backup
 from core.backup_file import check, parts
 from core.content import Content
@@ -26,7 +25,10 @@ from core.sealed import unreadable_secrets
 from core.secrets import KEY_FILE, open_box
 from core.settings.source import load
 from core.snapshot import Key, Snapshot
-from core.store import RESTORING_FIELD, Store, connect, open_store, open_untouched_store
+from core.store import keys
+from core.store.client import Store
+from core.store.connection import connect
+from core.store.opening import RESTORING_FIELD, open_store, open_untouched_store
 from tests.support.backups import written_by_hand
 from tests.support.desk import USER, Desk
 from tests.support.waiting import wait_until

@@ -11,7 +11,7 @@ import pytest
 from core.backup_file import BackupUnusable, check
 from core.restore import restore
 from core.snapshot import Key
-from core.store import Store
+from core.store.client import Store
 from tests.support.backups import HEADER, written_by_hand
 
 

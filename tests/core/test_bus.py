@@ -7,12 +7,13 @@ import asyncio
 import orjson
 import pytest
 
-from core import keys
 from core.bus import KEEP_IDS_MS, Bus, title_of
 from core.errors import InboxFull, Invalid, NotFound, TooLarge
 from core.ids import new_id, run_id_for, thread_of_run
 from core.settings.groups import EngineSettings
-from core.store import Store, open_store
+from core.store import keys
+from core.store.client import Store
+from core.store.opening import open_store
 from core.threads import Threads
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from core import keys
 from core.mailbox import Found, Mailbox, Turn
-from core.store import ScriptCall
+from core.store import keys
+from core.store.client import ScriptCall
 from tests.support.desk import Desk
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core import keys
-from core.exclusive import HELD_MS, exclusive
 from core.mailbox import Busy
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
+from core.store.exclusive import HELD_MS, exclusive
 from tests.support.desk import Desk
 from tests.support.engines import working
 from tests.support.waiting import wait_until

@@ -28,7 +28,7 @@ from core.embedded import (
 )
 from core.errors import ConfigError, HomeBusy, StoreError
 from core.settings.groups import StoreSettings
-from core.store import connect
+from core.store.connection import connect
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from core import keys
 from core.events import TextDelta
 from core.mailbox import Turn
+from core.store import keys
 from core.turn_journal import TurnJournal
 from core.turns import Ending, TurnControl
 from tests.support.desk import Desk

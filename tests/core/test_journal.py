@@ -9,14 +9,15 @@ from typing import Any
 import orjson
 import pytest
 
-from core import journal, keys
+from core import journal
 from core.errors import Invalid, StoreUnavailable
 from core.events import TextDelta, TurnFinished
 from core.following import ReaderTooSlow, follow
 from core.journal import Entry, Hub
 from core.mailbox import KEEP_EVENTS
 from core.settings.groups import EngineSettings
-from core.store import open_store
+from core.store import keys
+from core.store.opening import open_store
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy
 from tests.support.readers import collect, open_hub, write

@@ -6,12 +6,13 @@ import asyncio
 
 import pytest
 
-from core import journal, keys
+from core import journal
 from core.errors import Fenced, NotFound
 from core.events import TextDelta
 from core.following import follow
 from core.journal import Entry, Hub
-from core.store import open_store
+from core.store import keys
+from core.store.opening import open_store
 from core.threads import Threads
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy

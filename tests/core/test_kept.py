@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from core import keys
 from core.backup import write_backup
 from core.backup_file import check
 from core.errors import Fenced
@@ -21,7 +20,8 @@ from core.kept import (
     result_id,
 )
 from core.restore import restore
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 from core.threads import Threads
 from tests.support.desk import USER, Desk
 

@@ -10,13 +10,14 @@ from typing import Any
 import orjson
 import pytest
 
-from core import keys
 from core.errors import Invalid
 from core.live import LiveSettings
 from core.secrets import SecretBox
 from core.settings.source import Layer, build
 from core.settings_watch import watch_settings
-from core.store import Store, connect
+from core.store import keys
+from core.store.client import Store
+from core.store.connection import connect
 from tests.support.waiting import wait_until
 
 ENVIRONMENT: Layer = {"model": {"name": "from-env", "api_key": "env-key"}}

@@ -10,13 +10,14 @@ from typing import Any
 import orjson
 import pytest
 
-from core import keys
 from core.bus import Bus
 from core.errors import Fenced
 from core.events import MessageCompleted, TextDelta, TurnFinished, Usage
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
-from core.store import DEADLINE, Arg, Store, open_store
+from core.store import keys
+from core.store.client import DEADLINE, Arg, Store
+from core.store.opening import open_store
 from core.threads import Threads
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy

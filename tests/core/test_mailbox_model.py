@@ -17,12 +17,14 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from core import keys
 from core.errors import Fenced, InboxFull
 from core.events import TextDelta
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
-from core.store import Store, connect, read_scripts
+from core.store import keys
+from core.store.client import Store
+from core.store.connection import connect
+from core.store.scripts import read_scripts
 from tests.support.desk import Desk
 
 T = TypeVar("T")

@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from core import keys, telemetry_share
+from core import telemetry_share
 from core.metrics import BOTH, PULSE, STATE, families
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 from core.telemetry_share import FRESH_MS, KEPT, Figures, Sharing, merged, pack, sharing
 from tests.support.waiting import wait_until
 

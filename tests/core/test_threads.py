@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from core import keys
 from core.errors import Invalid, NotFound
 from core.events import TextDelta
 from core.profile import MAX_ENTRIES, Profiles
+from core.store import keys
 from core.threads import Threads, pack_record, read_record
 from tests.support.desk import USER, Desk
 

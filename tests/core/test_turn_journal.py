@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core import keys
 from core.errors import Fenced
 from core.events import Event, Notice, ReasoningDelta, TextDelta
 from core.mailbox import Mailbox, Turn
-from core.store import Store, open_store
+from core.store import keys
+from core.store.client import Store
+from core.store.opening import open_store
 from core.turn_journal import TurnJournal
 from tests.support.desk import Desk
 from tests.support.fault_proxy import FaultProxy

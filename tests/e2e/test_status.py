@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from api.api_keys import create_key
-from core.store import connect
+from core.store.connection import connect
 from tests.support.stack import USER, Received, Stack, events
 from tests.support.waiting import wait_until
 

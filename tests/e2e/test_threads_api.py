@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from core import keys
-from core.store import connect
+from core.store import keys
+from core.store.connection import connect
 from tests.support.stack import Received, Shown, Stack, events, running_stack
 from tests.support.waiting import wait_until
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from core.store import Store
+from core.store.client import Store
 from tests.support.studio import calls, in_order, studio, text
 
 

@@ -19,7 +19,7 @@ from langgraph.checkpoint.serde.types import (
 from langgraph.graph import END, START, StateGraph
 from redis.asyncio import Redis
 
-from core import keys
+from core.store import keys
 from graph.checkpoint import RedisSaver
 from tests.graph.checkpoint_graphs import (
     Chat,

@@ -12,9 +12,10 @@ from langgraph.types import Durability
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from core import keys
 from core.errors import Fenced, StoreUnavailable
-from core.store import connect, read_scripts
+from core.store import keys
+from core.store.connection import connect
+from core.store.scripts import read_scripts
 from graph.checkpoint import SCRIPTS, RedisSaver
 from graph.checkpoint_select import for_turn
 from tests.graph.checkpoint_graphs import Counting, about, chat_graph, checkpoint, thread

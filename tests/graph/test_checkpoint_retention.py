@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from redis.asyncio import Redis
 
-from core import keys
+from core.store import keys
 from graph.checkpoint import CheckpointUnreadable, RedisSaver
 from tests.graph.checkpoint_graphs import (
     SNAPSHOT_EVERY,

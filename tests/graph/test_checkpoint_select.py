@@ -9,9 +9,9 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from redis.asyncio import Redis
 
-from core import keys
 from core.errors import ConfigError, Fenced
 from core.settings.groups import Settings, StoreSettings
+from core.store import keys
 from graph.checkpoint import RedisSaver
 from graph.checkpoint_select import check_modules, for_turn, open_saver, set_aside, trim
 from tests.graph.checkpoint_graphs import about, checkpoint, thread

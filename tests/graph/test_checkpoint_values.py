@@ -17,7 +17,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt, Send
 from redis.asyncio import Redis
 
-from core import keys
+from core.store import keys
 from graph.checkpoint import RedisSaver
 from graph.checkpoint_codec import dump, pack_writes, read, read_writes
 from tests.graph.checkpoint_graphs import about, checkpoint, thread
@@ -161,7 +161,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 from langgraph.checkpoint.serde import _msgpack
 from langgraph.graph import END, START, StateGraph
-from core.store import connect
+from core.store.client import connect
 from graph.checkpoint import RedisSaver
 assert _msgpack.STRICT_MSGPACK_ENABLED
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from core import keys
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 from graph import jobs
 from tests.support.studio import USER, in_order, studio, text
 from tests.support.waiting import wait_until

@@ -11,7 +11,7 @@ import pytest
 from core.kept import KeptResults, is_kept, result_id
 from core.ledger import CURRENT_TURN
 from core.models.estimate import text_tokens
-from core.store import Store
+from core.store.client import Store
 from nodes.offers import READ_ROUNDS
 from nodes.tool_agent import SHORT, once, presented
 from tests.support.studio import Reply, calls, in_order, kinds, shown, studio, text

@@ -14,7 +14,7 @@ import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
-from core.store import Store
+from core.store.client import Store
 from tests.support.gateways import opened
 from tests.support.strict_server import SCRIPTS, Manner, StrictServer, tokens, words
 from tests.support.studio import Reply, Studio, shown, studio

@@ -8,9 +8,9 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from core import keys
 from core.errors import ToolError
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 from tests.support.desk import USER
 from tests.support.studio import (
     Reply,

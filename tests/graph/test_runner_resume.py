@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableConfig
 
-from core import keys
 from core.kept import KeptResults, result_id
 from core.mailbox import Turn
-from core.store import Store, open_store
+from core.store import keys
+from core.store.client import Store
+from core.store.opening import open_store
 from graph.checkpoint import RedisSaver
 from tests.support.desk import USER
 from tests.support.fault_proxy import FaultProxy, Fuse, fault_proxy

@@ -9,7 +9,7 @@ import pytest
 
 from core.models.estimate import text_tokens
 from core.profile import MAX_ENTRIES, MAX_KEY, MAX_VALUE
-from core.store import Store
+from core.store.client import Store
 from nodes.context import profile_text, system_prompt
 from tests.support.quirks_server import DONE, answer, chunk
 from tests.support.strict_server import TOOLS_TEMPLATE, StrictServer, tokens

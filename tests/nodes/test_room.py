@@ -12,7 +12,7 @@ from langchain_core.messages import AnyMessage, HumanMessage
 
 from core.models.errors import ModelError
 from core.models.estimate import text_tokens
-from core.store import Store
+from core.store.client import Store
 from nodes.evaluate import shared, transcript
 from nodes.room import SHRINK, Room
 from tests.support.strict_server import StrictServer

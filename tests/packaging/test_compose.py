@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from core import keys
 from core.settings.groups import ModelSettings
 from core.settings.source import NOT_SETTINGS, environment_names
+from core.store import keys
 from tests.style import tree
 
 COMPOSE: dict[str, Any] = yaml.safe_load(tree.text(tree.ROOT / "compose.yaml"))

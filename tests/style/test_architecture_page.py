@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any, cast
 
-from core import keys
 from core.services import Services
+from core.store import keys
 from tests.style import tree
 from tools.base import Caller, Toolbox
 
@@ -17,7 +17,7 @@ DOCS = tree.ROOT / "docs"
 
 
 def owned() -> list[str]:
-    """Functions of core/keys.py that name a key with an owner."""
+    """Functions of core/store/keys.py that name a key with an owner."""
     functions = inspect.getmembers(keys, inspect.isfunction)
     return [name for name, function in functions if "Owner:" in (function.__doc__ or "")]
 

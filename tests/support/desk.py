@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import orjson
 
-from core import journal, keys
+from core import journal
 from core.bus import Accepted, Bus
 from core.events import Event, Inbound, TurnFinished
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 from core.threads import Threads, read_record
 
 USER = "u1"

@@ -17,7 +17,9 @@ from core.live import LiveSettings
 from core.mailbox import Turn
 from core.secrets import SecretBox
 from core.settings.source import Layer, Loaded, build
-from core.store import Store, connect, open_store
+from core.store.client import Store
+from core.store.connection import connect
+from core.store.opening import open_store
 from core.turn_journal import TurnJournal
 from core.turns import Ending, HandOver, TurnControl, plain_ending
 

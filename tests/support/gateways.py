@@ -13,7 +13,8 @@ from core.models.call import Timing
 from core.models.gateway import Gateway, open_gateway
 from core.models.pieces import Answer
 from core.settings.groups import Settings
-from core.store import Store, read_scripts
+from core.store.client import Store
+from core.store.scripts import read_scripts
 
 QUICK = Timing(notice_after=30, finish_grace=3, backoff=(0.01,), loading_notice_every=30)
 """Tells nothing of silence: a busy machine would make any server look slow."""

@@ -10,7 +10,7 @@ from core.events import TextDelta
 from core.following import follow_user
 from core.journal import Entry, Hub, Subscription
 from core.mailbox import Turn
-from core.store import connect
+from core.store.connection import connect
 from tests.support.desk import USER, Desk
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from core.backup import write_backup
-from core.store import open_untouched_store
+from core.store.opening import open_untouched_store
 from tests.support.stack import Stack, events, running_stack
 
 SECRET = "planted-4711-model-key"

@@ -15,7 +15,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from core.embedded import server_binary
-from core.store import connect
+from core.store.connection import connect
 from tests.support.waiting import wait_until
 
 VARIABLE = "TEST_REDIS_SERVER"

@@ -25,7 +25,7 @@ from api.demo_model import create_demo_app
 from api.passwords import set_first_password
 from core.embedded import EmbeddedServer, running_server, start_server
 from core.settings.groups import StoreSettings
-from core.store import connect
+from core.store.connection import connect
 from tests.support.servers import server_command
 from tests.support.waiting import wait_until
 

@@ -14,7 +14,6 @@ import orjson
 from aiohttp import web
 from langchain_core.messages import AnyMessage
 
-from core import keys
 from core.bus import Bus
 from core.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
@@ -23,7 +22,8 @@ from core.profile import Profiles
 from core.secrets import SecretBox
 from core.services import Services
 from core.settings.source import Layer, build
-from core.store import Store
+from core.store import keys
+from core.store.client import Store
 from core.threads import Threads
 from core.turns import Turns
 from graph.build import Graph, build_graph

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, ToolError
-from core.store import Store
+from core.store.client import Store
 from nodes.tool_agent import run_call
 from tests.support.desk import USER
 from tests.support.studio import Studio, in_order, studio, text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.kept import READ_SKILL, KeptResults, result_id
 from core.models.estimate import text_tokens
-from core.store import Store
+from core.store.client import Store
 from nodes.tool_agent import run_call
 from tests.support.studio import Studio, in_order, studio, text
 from tools import kept_results

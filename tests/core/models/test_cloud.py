@@ -12,12 +12,12 @@ from aiohttp import web
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from core import keys
 from core.models import budget, usage
 from core.models.errors import ModelError
 from core.models.fallback import CloudFallback
 from core.models.gateway import Gateway
 from core.settings.groups import CloudSettings, Settings
+from core.store import keys
 from tests.support.gateways import ASK, WEATHER, ask, opened
 from tests.support.quirks_server import (
     DONE,

@@ -17,7 +17,7 @@ from core.models.errors import ModelError
 from core.models.gateway import Gateway
 from core.models.pieces import Finish, Piece, ReclassifyPiece, TextPiece
 from core.settings.groups import Settings
-from core.store import connect
+from core.store.connection import connect
 from tests.support.gateways import ASK, NOW, WEATHER, ask, opened
 from tests.support.quirks_server import (
     DONE,

@@ -11,7 +11,7 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, WatchError
 
-from core import keys
+from core.store import keys
 
 HELD_MS = 30_000
 """After so long without a sign of life another process may take over."""

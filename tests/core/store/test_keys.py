@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from core.store import connect
+from core.store.connection import connect
 from tests.support.stack import PASSWORD, Stack, events, running_stack
 from tests.support.waiting import wait_until
 

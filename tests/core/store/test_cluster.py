@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError
-from core.store import open_store
+from core.store.opening import open_store
 from tests.support.commands import command
 from tests.support.servers import OwnServer, free_port, own_server
 from tests.support.waiting import wait_until

@@ -11,13 +11,15 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from core import keys
 from core.backup_file import check
 from core.errors import ConfigError
-from core.exclusive import exclusive
-from core.migrations import MIGRATIONS, Migration, migrate, stored_format
 from core.restore import restore
-from core.store import STATE_FORMAT, Store, connect, open_store, open_untouched_store
+from core.store import keys
+from core.store.client import Store
+from core.store.connection import connect
+from core.store.exclusive import exclusive
+from core.store.migrations import MIGRATIONS, Migration, migrate, stored_format
+from core.store.opening import STATE_FORMAT, open_store, open_untouched_store
 from core.threads import Threads
 from tests.support.waiting import wait_until
 

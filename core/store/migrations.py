@@ -1,7 +1,8 @@
 """Brings the state of an older version up to the format of this one, once, before anybody uses it.
 
 A change of what stands in Redis that an older version could not read, or that this one could not
-read from an older version, raises ``core.store.STATE_FORMAT`` and adds a line to ``MIGRATIONS``.
+read from an older version, raises ``core.store.opening.STATE_FORMAT`` and adds a line to
+``MIGRATIONS``.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import cast
 
 from redis.asyncio import Redis
 
-from core import keys
 from core.errors import ConfigError
-from core.exclusive import exclusive, running_processes
+from core.store import keys
+from core.store.exclusive import exclusive, running_processes
 
 log = logging.getLogger(__name__)
 

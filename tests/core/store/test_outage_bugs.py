@@ -11,10 +11,13 @@ import pytest
 from redis.exceptions import ConnectionError
 
 from api import cli
-from core import job_queue, keys, listening
+from core import job_queue
 from core.errors import StoreFull, StoreUnavailable
 from core.journal import Hub
-from core.store import DEADLINE, PATIENCE, SOCKET_TIMEOUT, Patience, connect, open_store
+from core.store import keys, listening
+from core.store.client import DEADLINE, PATIENCE, Patience
+from core.store.connection import SOCKET_TIMEOUT, connect
+from core.store.opening import open_store
 from tests.support.desk import Desk
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.waiting import wait_until

@@ -273,14 +273,14 @@ def graph_drawing() -> str:
 
 
 def installation() -> str:
-    """Hash: format (of the state), checkpointer, created_at. Owner: core.store · the
+    """Hash: format (of the state), checkpointer, created_at. Owner: core.store.client · the
     installation."""
     return f"{PREFIX}:installation"
 
 
 def state_lock() -> str:
-    """String, token of the process that migrates or restores the state. Owner: core.exclusive ·
-    30 s, renewed."""
+    """String, token of the process that migrates or restores the state. Owner:
+    core.store.exclusive · 30 s, renewed."""
     return f"{PREFIX}:state-lock"
 
 

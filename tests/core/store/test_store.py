@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisError
 
-from core import keys
 from core.embedded import EmbeddedServer, start_server
 from core.errors import ConfigError, Fenced, StoreError, StoreFull, StoreTooOld, StoreUnavailable
 from core.settings.groups import StoreSettings
-from core.store import Store, connect, open_store
+from core.store import keys
+from core.store.client import Store
+from core.store.connection import connect
+from core.store.opening import open_store
 from tests.support.canned_redis import bulk, canned_redis, error
 from tests.support.desk import Desk
 from tests.support.fault_proxy import FaultProxy

@@ -1,0 +1,1 @@
+"""Redis: keys, client, scripts, and what every process does with them."""
