@@ -35,7 +35,7 @@ from core.settings.groups import ServerSettings
 from core.settings.source import Loaded
 from core.settings_watch import watch_settings
 from core.store.connection import connect
-from core.telemetry_share import Sharing, process_name, sharing
+from core.telemetry.share import Sharing, process_name, sharing
 from dashboard.pages import mount_dashboard, open_looks
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from api.process import process_settings
 from api.progress import ProgressLine
 from core.backup import NOTHING, Written, write_backup
 from core.errors import ConfigError
-from core.secrets import KEY_FILE
+from core.home.secrets import KEY_FILE
 from core.settings.groups import Settings
 
 

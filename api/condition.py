@@ -11,7 +11,7 @@ from typing import cast
 from core.errors import StoreError, StoreFull
 from core.services import Services
 from core.store import keys
-from core.telemetry_share import Sharing
+from core.telemetry.share import Sharing
 
 WORKER_SILENT_MS = 12_000
 FRESH = 1.5

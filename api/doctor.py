@@ -18,11 +18,11 @@ from api.announce import read_address
 from api.doctor_servers import server_findings
 from api.doctor_store import store_findings
 from api.finding import Finding, Status, fail, warn
-from core.embedded import running_server, socket_url
 from core.errors import AssistantError, ConfigError, StoreUnavailable
+from core.home.embedded import running_server, socket_url
+from core.home.secrets import open_box
 from core.live import LiveSettings
 from core.logs import Redactor, secrets_of, set_up_logging
-from core.secrets import open_box
 from core.settings.groups import Settings
 from core.settings.source import Loaded, Source, load
 from core.store.client import Store

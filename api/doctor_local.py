@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from api.cli import COMMANDS
 from api.finding import Finding, fail, ok, warn
-from core.embedded import server_binary
 from core.errors import ConfigError
+from core.home.embedded import server_binary
 from core.settings.groups import GROUPS, Settings
 from core.settings.source import Source, misspelt
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from core.embedded import server_for
+from core.home.embedded import server_for
 from core.settings.groups import Settings
 from core.store.client import Store
 from core.store.errors import translate

@@ -19,7 +19,7 @@ from core.errors import StoreError
 from core.metrics import HTTP_REQUESTS, HTTP_SECONDS, PULSE, STATE, families
 from core.store import keys
 from core.store.client import Store
-from core.telemetry_share import Sharing, merged
+from core.telemetry.share import Sharing, merged
 
 COUNTED_THREADS = 1000
 """Conversations whose inboxes are looked into for one answer."""

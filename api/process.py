@@ -11,8 +11,8 @@ import resource
 import signal
 import sys
 
-from core.embedded import socket_path, socket_url
 from core.errors import ConfigError
+from core.home.embedded import socket_path, socket_url
 from core.logs import secrets_of, set_up_logging
 from core.settings.source import Loaded, lifeline, load, misspelt
 

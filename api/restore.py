@@ -13,10 +13,10 @@ from api.home_store import open_untouched_home
 from api.process import process_settings
 from api.progress import ProgressLine
 from core.backup_file import Backup, check
-from core.embedded import home_lock
+from core.home.embedded import home_lock
+from core.home.secrets import KEY_FILE
 from core.restore import Restored, check_format, restore
 from core.sealed import unreadable_secrets
-from core.secrets import KEY_FILE
 from core.settings.groups import Settings
 
 

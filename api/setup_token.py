@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from api.credentials import digest
 from api.passwords import is_set_up
 from core.errors import ConfigError
-from core.secrets import create_private
+from core.home.secrets import create_private
 from core.store import keys
 
 TOKEN_FILE = "setup-token"  # noqa: S105 - a file name

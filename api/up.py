@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from api.process import process_settings, warn_of_slips
-from core.embedded import EmbeddedServer, home_lock, running_server, start_server
 from core.errors import ConfigError, StoreError
+from core.home.embedded import EmbeddedServer, home_lock, running_server, start_server
 from core.settings.source import HOME_VARIABLE, Loaded, child_environment
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from api.setup_token import ensure_setup_token
 from core.erase import Erased, erase_user
 from core.errors import ConfigError, Conflict, Invalid, NotFound
 from core.export import metas_of, user_keys
-from core.files import new_file
+from core.home.files import new_file
 from core.settings.groups import Settings
 from core.store import keys
 from core.store.client import Store

@@ -30,7 +30,7 @@ from benchmarks.subjects import (
     model_server,
     ours,
 )
-from core.embedded import socket_url
+from core.home.embedded import socket_url
 from core.store.connection import connect
 
 RESULTS = ROOT / "bench-results"

@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 from benchmarks.latency import TOKENS
 from benchmarks.report import table
 from benchmarks.subjects import MODEL, model_server, question
-from core.embedded import socket_url, start_server
+from core.home.embedded import socket_url, start_server
 from core.models.gateway import open_gateway
 from core.settings.groups import ModelSettings, Settings, StoreSettings
 from core.store.client import Store

@@ -24,7 +24,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from redis.asyncio import ConnectionPool, Redis
 
-from core.embedded import socket_url, start_server
+from core.home.embedded import socket_url, start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
 from graph.checkpoint import RedisSaver

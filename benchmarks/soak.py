@@ -26,7 +26,7 @@ from benchmarks.slopes import WARM_UP, Line, line
 from benchmarks.soak_look import THREAD_KEYS, Sample, Watch
 from benchmarks.soak_traffic import Tally, Traffic
 from benchmarks.subjects import ROOT, Ours, model_server, ours
-from core.embedded import socket_url
+from core.home.embedded import socket_url
 from core.store.connection import connect
 
 RESULTS = ROOT / "bench-results"

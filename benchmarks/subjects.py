@@ -24,7 +24,7 @@ from api.passwords import set_first_password
 from api.principal import OWNER
 from benchmarks.machine import group
 from benchmarks.wire import PATIENCE, Lost, Wire, open_wire
-from core.embedded import socket_url, start_server
+from core.home.embedded import socket_url, start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
 

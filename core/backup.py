@@ -12,7 +12,7 @@ from typing import cast
 from core.backup_file import Writer, is_backup
 from core.content import Content
 from core.errors import ConfigError, Conflict
-from core.files import new_file
+from core.home.files import new_file
 from core.snapshot import Progress, Snapshot, silent
 from core.store import keys
 from core.store.client import Store

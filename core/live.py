@@ -10,7 +10,7 @@ import orjson
 from pydantic import SecretStr, ValidationError
 
 from core.errors import AssistantError, ConfigError, Invalid
-from core.secrets import SecretBox
+from core.home.secrets import SecretBox
 from core.settings.groups import GROUPS, LIVE_GROUPS, OPERATOR_ONLY, Group, Settings
 from core.settings.source import Layer, Loaded, Source, check_names
 from core.store import keys

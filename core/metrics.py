@@ -1,7 +1,7 @@
 """What is counted and timed: every metric, and which kind of process fills it.
 
 Like loggers, metrics belong to the process: they are made here once and reach nothing outside.
-``core.telemetry_share`` brings those of all processes together for `GET /metrics`.
+``core.telemetry.share`` brings those of all processes together for `GET /metrics`.
 docs/operations.md explains each of them; a test holds the two lists together.
 """
 

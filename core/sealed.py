@@ -9,7 +9,7 @@ from typing import cast
 import orjson
 from pydantic import SecretStr
 
-from core.secrets import KEY_FILE, SecretBox, SecretUnreadable, open_box
+from core.home.secrets import KEY_FILE, SecretBox, SecretUnreadable, open_box
 from core.settings.groups import GROUPS, LIVE_GROUPS
 from core.store import keys
 from core.store.client import Store

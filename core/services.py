@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from core.bus import Bus
+from core.home.secrets import open_box
 from core.live import LiveSettings
 from core.models.fallback import CloudFallback
 from core.models.gateway import Gateway, open_gateway
 from core.profile import Profiles
-from core.secrets import open_box
 from core.settings.source import Loaded
 from core.store.client import Store
 from core.store.opening import open_store

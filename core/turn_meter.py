@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 
 from opentelemetry.trace import Span
 
-from core import metrics, tracing
+from core import metrics
 from core.errors import AssistantError
 from core.events import Event, ReasoningDelta, TextDelta, ToolFinished, ToolStarted, TurnFinished
 from core.logs import log_context
 from core.mailbox import Turn
+from core.turn_span import turn_span
+from core.telemetry import tracing
 
 Emit = Callable[[Event], None]
 
@@ -120,7 +122,7 @@ class RunMeter:
 def measured_run(turn: Turn, tools: Collection[str]) -> Generator[RunMeter]:
     """The span of a run, and who measures its events."""
     meter = RunMeter(tools, turn.attempt)
-    with tracing.turn_span(turn) as span:
+    with turn_span(turn) as span:
         try:
             yield meter
         except asyncio.CancelledError:

@@ -18,8 +18,8 @@ from core.services import Services, open_services
 from core.settings.source import Loaded, set_strict_msgpack
 from core.store import keys
 from core.store.connection import connect
-from core.telemetry_share import sharing
-from core.tracing import exporting
+from core.telemetry.share import sharing
+from core.telemetry.tracing import exporting
 from graph.build import build_graph, drawing
 from graph.checkpoint_select import open_saver, read_beside
 from graph.jobs import erase_deleted, job_functions

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
-from core.embedded import EmbeddedServer, socket_url, start_server
+from core.home.embedded import EmbeddedServer, socket_url, start_server
 from core.settings.groups import Settings, StoreSettings
 from core.store.client import Store
 from core.store.connection import connect

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from core import metrics, tracing
+from core import metrics
+from core.models.spans import describe_call
 from core.models.call import Call
 from core.models.errors import ModelError
 from core.models.pieces import Finish, NoticePiece, Piece
 from core.settings.groups import Settings
+from core.telemetry import tracing
 
 
 class CallMeter:
@@ -53,9 +55,7 @@ class CallMeter:
             metrics.MODEL_TOKENS.labels(place, "output").inc(usage.completion_tokens)
         if self._finish is not None:
             cloud = self._call.in_cloud
-            tracing.describe_call(
-                self._span, self._finish, cloud=cloud, seconds_to_first=self._first
-            )
+            describe_call(self._span, self._finish, cloud=cloud, seconds_to_first=self._first)
         self._span.end()
 
 

@@ -255,13 +255,13 @@ def workers() -> str:
 
 
 def telemetry(process: str) -> str:
-    """Hash: role and packed metrics of one process. Owner: core.telemetry_share · 10 minutes,
+    """Hash: role and packed metrics of one process. Owner: core.telemetry.share · 10 minutes,
     renewed."""
     return f"{PREFIX}:metrics:{process}"
 
 
 def telemetry_processes() -> str:
-    """Sorted set of the processes that left metrics. Owner: core.telemetry_share · 10 minutes,
+    """Sorted set of the processes that left metrics. Owner: core.telemetry.share · 10 minutes,
     renewed."""
     return f"{PREFIX}:metrics"
 

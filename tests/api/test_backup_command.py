@@ -16,7 +16,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from core.embedded import home_lock, running_server, start_server
+from core.home.embedded import home_lock, running_server, start_server
 from core.restore import EMPTY_FIELD
 from core.settings.groups import StoreSettings
 from core.store import keys

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from api.api_keys import find_key
 from api.credentials import digest
-from core.embedded import running_server, start_server
+from core.home.embedded import running_server, start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
 from tests.support.commands import command

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from api.passwords import is_set_up, set_first_password, verify_password
 from api.principal import OWNER
 from api.sessions import create_session, list_sessions
-from core.embedded import start_server
+from core.home.embedded import start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
 from tests.support.commands import FRONT, command, environment

@@ -12,7 +12,7 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from core.tracing import SHUTDOWN_SECONDS
+from core.telemetry.tracing import SHUTDOWN_SECONDS
 from tests.support.stack import events, running_stack
 
 

@@ -12,7 +12,7 @@ import httpx
 from redis.asyncio import Redis
 
 from api.credentials import digest
-from core.embedded import start_server
+from core.home.embedded import start_server
 from core.settings.groups import StoreSettings
 from core.store import keys
 from core.store.opening import open_store

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from core.embedded import start_server
+from core.home.embedded import start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
 from tests.browser.actions import answers, finished, say

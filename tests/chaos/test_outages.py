@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.embedded import socket_path
+from core.home.embedded import socket_path
 from tests.chaos.checker import logged
 from tests.chaos.measure import ANSWER, BUSY, RECOVERY, Tried, new_thread, recovered, say, until
 from tests.chaos.world import World, running_world

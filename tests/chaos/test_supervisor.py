@@ -17,7 +17,7 @@ import pytest
 from api.announce import ADDRESS_FILE
 from api.api_keys import create_key
 from api.passwords import set_first_password
-from core.embedded import running_server, socket_url
+from core.home.embedded import running_server, socket_url
 from core.store.connection import connect
 from tests.chaos.measure import new_thread, say, until
 from tests.chaos.model import faulty_model

@@ -22,7 +22,7 @@ import orjson
 
 from api.api_keys import create_key
 from api.passwords import set_first_password
-from core.embedded import EmbeddedServer, running_server, start_server
+from core.home.embedded import EmbeddedServer, running_server, start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
 from tests.chaos.clocks import Clocks, find_library

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from core.errors import Invalid
+from core.home.secrets import SecretBox
 from core.live import LiveSettings
-from core.secrets import SecretBox
 from core.settings.source import Layer, build
 from core.settings_watch import watch_settings
 from core.store import keys

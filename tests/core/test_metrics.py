@@ -12,11 +12,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from core import telemetry_share
 from core.metrics import BOTH, PULSE, STATE, families
 from core.store import keys
 from core.store.client import Store
-from core.telemetry_share import FRESH_MS, KEPT, Figures, Sharing, merged, pack, sharing
+from core.telemetry.share import FRESH_MS, KEPT, Figures, Sharing, merged, pack, sharing
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,8 +190,8 @@ def test_the_panels_of_the_dashboard_do_not_overlap(dashboard: dict[str, Any]) -
 async def test_figures_are_written_only_when_there_may_be_something_new(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(telemetry_share, "INTERVAL", 0.02)
-    monkeypatch.setattr(telemetry_share, "FIGURES_EVERY", 10**9)
+    monkeypatch.setattr(share, "INTERVAL", 0.02)
+    monkeypatch.setattr(share, "FIGURES_EVERY", 10**9)
     name = keys.telemetry("w1")
 
     async def written() -> bool:

@@ -165,13 +165,14 @@ def test_a_failed_turn_names_the_class_of_its_error_only(
 
 def test_without_an_endpoint_no_exporter_is_loaded() -> None:
     code = (
-        "import sys, asyncio; import graph.worker; from core.tracing import exporting, TRACER\n"
+        "import sys, asyncio; import graph.worker\n"
+        "from core.telemetry.tracing import exporting, TRACER\n"
         "async def main():\n"
         "    async with exporting('w'):\n"
         "        assert not TRACER.start_span('x').is_recording()\n"
         "asyncio.run(main())\n"
         "assert not [m for m in sys.modules if m.startswith('opentelemetry.exporter')]\n"
-        "assert 'core.tracing_export' not in sys.modules\n"
+        "assert 'core.telemetry.tracing_export' not in sys.modules\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

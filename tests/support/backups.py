@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.backup_file import Backup, Writer, check
-from core.files import new_file
+from core.home.files import new_file
 from core.snapshot import Key
 
 HEADER = {"state_format": 1, "product": "test", "created_at": "2031-01-03T00:00:00+00:00"}

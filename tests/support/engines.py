@@ -13,9 +13,9 @@ import orjson
 from core.engine import Worker
 from core.errors import Fenced
 from core.events import TurnFinished
+from core.home.secrets import SecretBox
 from core.live import LiveSettings
 from core.mailbox import Turn
-from core.secrets import SecretBox
 from core.settings.source import Layer, Loaded, build
 from core.store.client import Store
 from core.store.connection import connect

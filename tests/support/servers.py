@@ -14,7 +14,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from core.embedded import server_binary
+from core.home.embedded import server_binary
 from core.store.connection import connect
 from tests.support.waiting import wait_until
 

@@ -15,11 +15,11 @@ from aiohttp import web
 from langchain_core.messages import AnyMessage
 
 from core.bus import Bus
+from core.home.secrets import SecretBox
 from core.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
 from core.models.gateway import open_gateway
 from core.profile import Profiles
-from core.secrets import SecretBox
 from core.services import Services
 from core.settings.source import Layer, build
 from core.store import keys

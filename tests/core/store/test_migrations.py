@@ -23,7 +23,7 @@ from core.store.opening import STATE_FORMAT, open_store, open_untouched_store
 from core.threads import Threads
 from tests.support.waiting import wait_until
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 NEXT = STATE_FORMAT + 1
 FINISHED = "tool:set_profile"
 """How the first message of the answered conversation in the fixture begins."""

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisError
 
-from core.embedded import EmbeddedServer, start_server
 from core.errors import ConfigError, Fenced, StoreError, StoreFull, StoreTooOld, StoreUnavailable
+from core.home.embedded import EmbeddedServer, start_server
 from core.settings.groups import StoreSettings
 from core.store import keys
 from core.store.client import Store

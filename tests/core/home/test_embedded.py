@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from core.embedded import (
+from core.errors import ConfigError, HomeBusy, StoreError
+from core.home.embedded import (
     SOCKET_PATH_LIMIT,
     EmbeddedServer,
     home_lock,
@@ -26,7 +27,6 @@ from core.embedded import (
     socket_path,
     start_server,
 )
-from core.errors import ConfigError, HomeBusy, StoreError
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
 from tests.support.waiting import wait_until

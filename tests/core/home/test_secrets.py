@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import AssistantError, ConfigError
-from core.secrets import KEY_FILE, SecretBox, SecretUnreadable, create_private, load_key, open_box
+from core.home.secrets import (
+    KEY_FILE,
+    SecretBox,
+    SecretUnreadable,
+    create_private,
+    load_key,
+    open_box,
+)
 
 BOX = SecretBox(bytes(range(32)))
 

@@ -10,22 +10,20 @@ import asyncio
 import importlib
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from core.mailbox import Turn
-from core.models.pieces import Finish
 from core.settings.groups import Settings
 from core.settings.source import traces_wanted
 
 log = logging.getLogger(__name__)
 
-EXPORT_MODULE = "core.tracing_export"
+EXPORT_MODULE = "core.telemetry.tracing_export"
 """Needs the extra ``otel``; loaded only when traces are wanted."""
 
 AGENT = "assistant"
@@ -74,28 +72,6 @@ async def _stop(stop: Callable[[], None]) -> None:
             await done.wait()
 
 
-@contextmanager
-def turn_span(turn: Turn) -> Generator[Span]:
-    """The whole turn; spans of model calls and tools within the block are below it."""
-    span = TRACER.start_span(f"invoke_agent {AGENT}")
-    if span.is_recording():
-        span.set_attributes(
-            {
-                "gen_ai.operation.name": "invoke_agent",
-                "gen_ai.agent.name": AGENT,
-                "gen_ai.conversation.id": turn.thread_id,
-                "assistant.run.id": turn.run_id,
-                "assistant.turn.attempt": turn.attempt,
-                "assistant.channel": turn.message.channel,
-            }
-        )
-    # What an exception says may quote the conversation: the caller marks failures with ``fail``.
-    with trace.use_span(
-        span, end_on_exit=True, record_exception=False, set_status_on_exception=False
-    ):
-        yield span
-
-
 def model_span(settings: Settings, thread_id: str) -> Span:
     """One call of a model. The caller ends it, see ``describe_call`` and ``fail``."""
     model = settings.model
@@ -125,25 +101,6 @@ def _address(base_url: str) -> dict[str, str | int]:
 
 def _port(scheme: str) -> int:
     return 443 if scheme == "https" else 80
-
-
-def describe_call(span: Span, finish: Finish, *, cloud: bool, seconds_to_first: float) -> None:
-    """What is known at the end of a model call."""
-    if not span.is_recording():
-        return
-    model = finish.model.removeprefix("cloud:")
-    span.update_name(f"chat {model}")
-    span.set_attributes(
-        {
-            "gen_ai.request.model": model,
-            "gen_ai.response.model": model,
-            "gen_ai.response.finish_reasons": [finish.reason],
-            "gen_ai.response.time_to_first_chunk": seconds_to_first,
-            "gen_ai.usage.input_tokens": finish.usage.prompt_tokens,
-            "gen_ai.usage.output_tokens": finish.usage.completion_tokens,
-            "gen_ai.provider.name": "openai" if cloud else "local",
-        }
-    )
 
 
 def tool_span(name: str, call_id: str) -> Span:

@@ -1,0 +1,1 @@
+"""This machine's data folder: the embedded server, private files, sealed secrets."""

@@ -1,0 +1,1 @@
+"""Figures and traces that leave the process."""
