@@ -27,13 +27,13 @@ from api.stalled import CutsOffStalled
 from api.status import status_router
 from api.system import system_router
 from api.threads import threads_router
+from core.conversations.hub import Hub
 from core.errors import ConfigError
 from core.jobs import Jobs, open_job_client
-from core.journal import Hub
+from core.live_settings.watch import watch_settings
 from core.services import Services, open_services
 from core.settings.groups import ServerSettings
 from core.settings.source import Loaded
-from core.settings_watch import watch_settings
 from core.store.connection import connect
 from core.telemetry.share import Sharing, process_name, sharing
 from dashboard.pages import mount_dashboard, open_looks

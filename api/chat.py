@@ -26,9 +26,9 @@ from api.chat_screen import JsonScreen, Screen, TextScreen
 from api.credentials import now
 from api.principal import OWNER
 from api.process import process_settings, running_store
+from core.conversations.journal import DELETED
 from core.errors import AssistantError, ConfigError, NotFound
 from core.ids import new_id
-from core.journal import DELETED
 from core.settings.source import Loaded
 from core.store.connection import connect
 from core.store.errors import translate

@@ -21,7 +21,7 @@ from api.finding import Finding, Status, fail, warn
 from core.errors import AssistantError, ConfigError, StoreUnavailable
 from core.home.embedded import running_server, socket_url
 from core.home.secrets import open_box
-from core.live import LiveSettings
+from core.live_settings.live import LiveSettings
 from core.logs import Redactor, secrets_of, set_up_logging
 from core.settings.groups import Settings
 from core.settings.source import Loaded, Source, load

@@ -8,8 +8,8 @@ from typing import Any, cast
 import orjson
 
 from api.openai_models import MODEL_ID
+from core.conversations.journal import Entry
 from core.errors import AssistantError
-from core.journal import Entry
 
 STATUS = {
     "context_overflow": 400,

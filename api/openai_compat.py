@@ -19,11 +19,11 @@ from api.openai_chunks import DONE, Encoder
 from api.openai_models import MODEL_ID, ChatRequest, check_request, split_history
 from api.principal import Principal, signed_in
 from api.sse import Streams, respond
+from core.conversations.following import follow
+from core.conversations.journal import DELETED, START, Entry, last_id
 from core.errors import Conflict, Invalid
 from core.events import Inbound
-from core.following import follow
 from core.ids import new_id, run_id_for
-from core.journal import DELETED, START, Entry, last_id
 from core.services import Services
 
 BODY_LIMIT = 16 * 1024 * 1024

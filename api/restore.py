@@ -15,8 +15,8 @@ from api.progress import ProgressLine
 from core.backup_file import Backup, check
 from core.home.embedded import home_lock
 from core.home.secrets import KEY_FILE
+from core.live_settings.sealed import unreadable_secrets
 from core.restore import Restored, check_format, restore
-from core.sealed import unreadable_secrets
 from core.settings.groups import Settings
 
 

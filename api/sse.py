@@ -17,9 +17,10 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.principal import Principal, signed_in
 from api.revocations import Revocations
+from core.conversations.following import ReaderTooSlow, follow, follow_user
+from core.conversations.hub import Hub, Subscription
+from core.conversations.journal import Entry, check_id, holds, last_id
 from core.errors import StoreError
-from core.following import ReaderTooSlow, follow, follow_user
-from core.journal import Entry, Hub, Subscription, check_id, holds, last_id
 from core.metrics import STREAM_READERS
 from core.services import Services
 from core.store import keys

@@ -23,10 +23,10 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from core.bus import BELL_SEPARATOR
+from core.conversations.inbox import BELL_SEPARATOR
 from core.errors import Fenced, StoreError
 from core.ids import new_id
-from core.live import LiveSettings
+from core.live_settings.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
 from core.store import keys

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError, WatchError
 
-from core.bus import BELL_SEPARATOR, Bus
+from core.conversations.inbox import BELL_SEPARATOR, Bus
 from core.export import metas_of
 from core.snapshot import scan
 from core.store import keys

@@ -1,7 +1,7 @@
 """The closed union of events that a turn emits, and what a channel hands in.
 
-An event is written to the journal of its thread (see ``core.journal``); the journal's entry id is
-the
+An event is written to the journal of its thread (see ``core.conversations.journal``); the
+journal's entry id is the
 SSE event id. ``type`` names are part of the outer contract (docs/api.md).
 """
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from core.bus import BELL_SEPARATOR
+from core.conversations.inbox import BELL_SEPARATOR
 from core.events import Event, Inbound, payload
 from core.ids import new_id
 from core.profile import decoded

@@ -16,8 +16,8 @@ from core.errors import AssistantError
 from core.events import Event, ReasoningDelta, TextDelta, ToolFinished, ToolStarted, TurnFinished
 from core.logs import log_context
 from core.mailbox import Turn
-from core.turn_span import turn_span
 from core.telemetry import tracing
+from core.turn_span import turn_span
 
 Emit = Callable[[Event], None]
 

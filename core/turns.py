@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from core import metrics
 from core.errors import Fenced, StoreError
 from core.events import Event, TurnFailed, TurnFinished
-from core.live import LiveSettings
+from core.live_settings.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
 from core.turn_journal import OUTAGE_LIMIT, RETRY_PAUSE, TurnJournal

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from core.conversations.transcript import pack_record
 from core.events import (
     Event,
     MessageCompleted,
@@ -18,7 +19,6 @@ from core.events import (
     Usage,
 )
 from core.mailbox import Turn
-from core.threads import pack_record
 from nodes.shown import answer_id
 
 MAX_REASONING = 50_000

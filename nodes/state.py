@@ -1,7 +1,7 @@
 """The graph's state: the window of messages, the rolling summary, and the turn under way.
 
-The full transcript is not here but in ``core.threads``, so that a turn costs the same at message 10
-and at message 2,000.
+The full transcript is not here but in ``core.conversations.threads``, so that a turn costs the
+same at message 10 and at message 2,000.
 """
 
 from __future__ import annotations

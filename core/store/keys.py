@@ -19,18 +19,20 @@ def thread(thread_id: str, part: str) -> str:
 
 
 def meta(thread_id: str) -> str:
-    """Hash: user, title, created_at, updated_at (ms), ttl (s, ephemeral only). Owner: core.threads
-    · thread."""
+    """Hash: user, title, created_at, updated_at (ms), ttl (s, ephemeral only). Owner:
+    core.conversations.threads · thread."""
     return thread(thread_id, "meta")
 
 
 def inbox(thread_id: str) -> str:
-    """Stream of accepted messages that no turn has finished yet. Owner: core.bus · thread."""
+    """Stream of accepted messages that no turn has finished yet. Owner: core.conversations.inbox ·
+    thread."""
     return thread(thread_id, "in")
 
 
 def seen(thread_id: str) -> str:
-    """Sorted set of message ids by arrival, for deduplication. Owner: core.bus · 25 hours."""
+    """Sorted set of message ids by arrival, for deduplication. Owner: core.conversations.inbox ·
+    25 hours."""
     return thread(thread_id, "ids")
 
 
@@ -47,12 +49,13 @@ def control(thread_id: str) -> str:
 
 def journal(thread_id: str) -> str:
     """Stream of events, capped at engine.journal_length and, when a turn ends, at a day. Owner:
-    core.journal · thread."""
+    core.conversations.journal · thread."""
     return thread(thread_id, "ev")
 
 
 def transcript(thread_id: str) -> str:
-    """List of finished messages as JSON, append-only. Owner: core.threads · thread."""
+    """List of finished messages as JSON, append-only. Owner: core.conversations.threads ·
+    thread."""
     return thread(thread_id, "log")
 
 
@@ -69,7 +72,7 @@ def kept(thread_id: str) -> str:
 
 
 def cancel_flag(thread_id: str, run_id: str) -> str:
-    """String, set when a run was asked to stop. Owner: core.bus · 1 hour."""
+    """String, set when a run was asked to stop. Owner: core.conversations.inbox · 1 hour."""
     return thread(thread_id, f"cx:{run_id}")
 
 
@@ -109,7 +112,7 @@ def user(user_id: str, part: str) -> str:
 
 
 def user_threads(user_id: str) -> str:
-    """Sorted set of thread ids by last use. Owner: core.threads · the account."""
+    """Sorted set of thread ids by last use. Owner: core.conversations.threads · the account."""
     return user(user_id, "threads")
 
 
@@ -121,7 +124,7 @@ def erasing(user_id: str) -> str:
 
 def user_channel(user_id: str) -> str:
     """Pub/sub channel on which journal entries of the user's threads are announced.
-    Owner: core.journal · no storage."""
+    Owner: core.conversations.journal · no storage."""
     return f"{PREFIX}:pub:{user_id}"
 
 
@@ -201,13 +204,13 @@ def revocations() -> str:
 def pending() -> str:
     """Hash thread → newest message id, of threads whose inbox may hold messages; the sweeper's
     list.
-    Owner: core.bus · the installation (fields leave when the inbox is empty)."""
+    Owner: core.conversations.inbox · the installation (fields leave when the inbox is empty)."""
     return f"{PREFIX}:pending"
 
 
 def deleted() -> str:
-    """Set of deleted threads whose checkpoints are still there. Owner: core.threads · until a
-    worker has erased them, minutes."""
+    """Set of deleted threads whose checkpoints are still there. Owner: core.conversations.threads
+    · until a worker has erased them, minutes."""
     return f"{PREFIX}:deleted"
 
 
@@ -223,18 +226,19 @@ def dead_letters() -> str:
 
 
 def cancellations() -> str:
-    """Pub/sub channel of cancelled runs. Owner: core.bus · no storage."""
+    """Pub/sub channel of cancelled runs. Owner: core.conversations.inbox · no storage."""
     return f"{PREFIX}:cancel"
 
 
 def settings(group: str) -> str:
-    """Hash of settings saved by the user, one per group. Owner: core.live · the
+    """Hash of settings saved by the user, one per group. Owner: core.live_settings.live · the
     installation."""
     return f"{PREFIX}:settings:{group}"
 
 
 def settings_version() -> str:
-    """Counter that moves with every saved setting. Owner: core.live · the installation."""
+    """Counter that moves with every saved setting. Owner: core.live_settings.live · the
+    installation."""
     return f"{PREFIX}:settings-version"
 
 

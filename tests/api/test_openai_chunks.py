@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from api.openai_chunks import Encoder, TurnError
-from core.journal import Entry
+from core.conversations.journal import Entry
 
 
 def entry(kind: str, **data: Any) -> Entry:

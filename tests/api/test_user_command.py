@@ -12,11 +12,11 @@ import httpx
 from redis.asyncio import Redis
 
 from api.credentials import digest
+from core.conversations.threads import Threads
 from core.home.embedded import start_server
 from core.settings.groups import StoreSettings
 from core.store import keys
 from core.store.opening import open_store
-from core.threads import Threads
 from tests.support.commands import command
 from tests.support.rich_state import say, until_idle
 from tests.support.stack import PASSWORD, Stack, events, running_stack

@@ -20,9 +20,9 @@ from core.backup_file import check, parts
 from core.content import Content
 from core.errors import ConfigError, Conflict, StoreFull
 from core.home.secrets import KEY_FILE, open_box
-from core.live import LiveSettings
+from core.live_settings.live import LiveSettings
+from core.live_settings.sealed import unreadable_secrets
 from core.restore import EMPTY_FIELD, restore
-from core.sealed import unreadable_secrets
 from core.settings.source import load
 from core.snapshot import Key, Snapshot
 from core.store import keys

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from core.conversations.following import follow_user
+from core.conversations.hub import Subscription
+from core.conversations.journal import Entry
 from core.events import TextDelta
-from core.following import follow_user
-from core.journal import Entry, Subscription
 from core.mailbox import Turn
 from tests.support.desk import USER, Desk
 

@@ -8,6 +8,7 @@ import pytest
 
 from core.backup import write_backup
 from core.backup_file import check
+from core.conversations.threads import Threads
 from core.errors import Fenced
 from core.kept import (
     MAX_BYTES,
@@ -22,7 +23,6 @@ from core.kept import (
 from core.restore import restore
 from core.store import keys
 from core.store.client import Store
-from core.threads import Threads
 from tests.support.desk import USER, Desk
 
 NAMES = [result_id("t.r", f"call_{number}") for number in range(40)]

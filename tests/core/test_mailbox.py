@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
-from core.bus import Bus
+from core.conversations.inbox import Bus
+from core.conversations.threads import Threads
 from core.errors import Fenced
 from core.events import MessageCompleted, TextDelta, TurnFinished, Usage
 from core.mailbox import Busy, Mailbox, Turn
@@ -18,7 +19,6 @@ from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import DEADLINE, Arg, Store
 from core.store.opening import open_store
-from core.threads import Threads
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy
 from tests.support.waiting import wait_until

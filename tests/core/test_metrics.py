@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from core.metrics import BOTH, PULSE, STATE, families
 from core.store import keys
 from core.store.client import Store
+from core.telemetry import share
 from core.telemetry.share import FRESH_MS, KEPT, Figures, Sharing, merged, pack, sharing
 from tests.support.waiting import wait_until
 

@@ -8,14 +8,15 @@ from typing import Any, cast
 
 import orjson
 
-from core import journal
-from core.bus import Accepted, Bus
+from core.conversations import journal
+from core.conversations.inbox import Accepted, Bus
+from core.conversations.threads import Threads
+from core.conversations.transcript import read_record
 from core.events import Event, Inbound, TurnFinished
 from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import Store
-from core.threads import Threads, read_record
 
 USER = "u1"
 

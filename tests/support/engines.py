@@ -14,7 +14,7 @@ from core.engine import Worker
 from core.errors import Fenced
 from core.events import TurnFinished
 from core.home.secrets import SecretBox
-from core.live import LiveSettings
+from core.live_settings.live import LiveSettings
 from core.mailbox import Turn
 from core.settings.source import Layer, Loaded, build
 from core.store.client import Store

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
+from core.conversations.following import follow_user
+from core.conversations.hub import Hub, Subscription
+from core.conversations.journal import Entry
 from core.events import TextDelta
-from core.following import follow_user
-from core.journal import Entry, Hub, Subscription
 from core.mailbox import Turn
 from core.store.connection import connect
 from tests.support.desk import USER, Desk

@@ -14,9 +14,10 @@ import orjson
 from aiohttp import web
 from langchain_core.messages import AnyMessage
 
-from core.bus import Bus
+from core.conversations.inbox import Bus
+from core.conversations.threads import Threads
 from core.home.secrets import SecretBox
-from core.live import LiveSettings
+from core.live_settings.live import LiveSettings
 from core.mailbox import Busy, Mailbox, Turn
 from core.models.gateway import open_gateway
 from core.profile import Profiles
@@ -24,7 +25,6 @@ from core.services import Services
 from core.settings.source import Layer, build
 from core.store import keys
 from core.store.client import Store
-from core.threads import Threads
 from core.turns import Turns
 from graph.build import Graph, build_graph
 from graph.checkpoint import RedisSaver

@@ -5,7 +5,7 @@ local function announce(channel, thread, parts)
   if #parts > 0 then redis.call('PUBLISH', channel, thread .. '\30' .. table.concat(parts, '\30')) end
 end
 
--- The journal keeps a run without the thread that its id begins with (core/journal.py adds it again).
+-- The journal keeps a run without the thread that its id begins with (core/conversations/journal.py adds it again).
 local function append(journal, maxlen, run, kind, payload, parts)
   local short = string.match(run, '^[^.]*%.(.+)$') or run
   local id = redis.call('XADD', journal, 'MAXLEN', '~', maxlen, '*', 'r', short, 't', kind, 'd', payload)

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core.backup_file import check
+from core.conversations.threads import Threads
 from core.errors import ConfigError
 from core.restore import restore
 from core.store import keys
@@ -20,7 +21,6 @@ from core.store.connection import connect
 from core.store.exclusive import exclusive
 from core.store.migrations import MIGRATIONS, Migration, migrate, stored_format
 from core.store.opening import STATE_FORMAT, open_store, open_untouched_store
-from core.threads import Threads
 from tests.support.waiting import wait_until
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -12,8 +12,8 @@ from redis.exceptions import ConnectionError
 
 from api import cli
 from core import job_queue
+from core.conversations.hub import Hub
 from core.errors import StoreFull, StoreUnavailable
-from core.journal import Hub
 from core.store import keys, listening
 from core.store.client import DEADLINE, PATIENCE, Patience
 from core.store.connection import SOCKET_TIMEOUT, connect

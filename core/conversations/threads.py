@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import orjson
-
-from core import journal
+from core.conversations import journal
+from core.conversations.transcript import collapse, queued, read_record
 from core.errors import Invalid, NotFound
 from core.events import Json, scrub
 from core.ids import new_id
@@ -22,8 +21,6 @@ from core.store import keys
 from core.store.client import Store
 
 MAX_TITLE = 200
-COMMON: Mapping[str, Json] = {"tools": [], "status": "completed"}
-"""What most messages of a transcript have in common: not stored with each."""
 
 CURSOR = re.compile(r"[0-9]{1,15}\.[0-9]{1,9}")
 
@@ -219,8 +216,8 @@ class Threads:
         messages = collapse([read_record(row) for row in rows])
         run_id = running.decode() if running else None
         if before is None:
-            queued = [_queued(row) for row in waiting]
-            messages += [message for message in queued if message["retry_of"] is None]
+            waiting_ones = [queued(row) for row in waiting]
+            messages += [message for message in waiting_ones if message["retry_of"] is None]
         since = newest[0][0].decode() if newest else journal.START
         if run_id is not None:
             since = await self._before_run(thread_id, run_id, since)
@@ -236,7 +233,7 @@ class Threads:
                 return await pipe.execute()
 
         rows, waiting = await self._store.retry(send)
-        return [*map(read_record, rows), *map(_queued, waiting)]
+        return [*map(read_record, rows), *map(queued, waiting)]
 
     async def _before_run(self, thread_id: str, run_id: str, newest: str) -> str:
         """Id of the last entry that does not belong to the running turn."""
@@ -268,41 +265,6 @@ class Threads:
         )
         records = [read_record(row) for row in rows]
         return next((r for r in reversed(records) if r["role"] == "user"), None)
-
-
-def pack_record(record: Mapping[str, Any]) -> bytes:
-    """A message as the transcript stores it: without what nearly all of them have in common."""
-    usual = {key for key, value in COMMON.items() if record.get(key) == value}
-    short = {key: value for key, value in record.items() if key not in usual}
-    return orjson.dumps(short, default=str)
-
-
-def read_record(row: bytes) -> dict[str, Json]:
-    """A stored message, whole again."""
-    return {**COMMON, "tools": [], **cast("dict[str, Json]", orjson.loads(row))}
-
-
-def collapse(records: list[dict[str, Json]]) -> list[dict[str, Json]]:
-    """Of several answers to one message (tried again) only the last one."""
-    newest = {r["answer_to"]: i for i, r in enumerate(records) if r["role"] == "assistant"}
-    return [
-        r for i, r in enumerate(records) if r["role"] != "assistant" or newest[r["answer_to"]] == i
-    ]
-
-
-def _queued(row: tuple[bytes, dict[bytes, bytes]]) -> dict[str, Json]:
-    _, fields = row
-    data = orjson.loads(fields[b"p"])
-    return {
-        "id": fields[b"i"].decode(),
-        "role": "user",
-        "text": data["x"],
-        "tools": [],
-        "created_at": data["at"],
-        "status": "queued",
-        "run_id": fields[b"r"].decode(),
-        "retry_of": data.get("r"),
-    }
 
 
 def _thread(thread_id: str, fields: dict[str, str]) -> Thread:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import cast
 
-from core.journal import DELETED, PAGE, Entry, Subscription, order, read
+from core.conversations.hub import Subscription
+from core.conversations.journal import DELETED, PAGE, Entry, order, read
 from core.store import keys
 from core.store.client import Store
 

@@ -9,11 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
-from core import journal
+from core.conversations import journal
+from core.conversations.following import ReaderTooSlow, follow
+from core.conversations.hub import Hub
+from core.conversations.journal import Entry
 from core.errors import Invalid, StoreUnavailable
 from core.events import TextDelta, TurnFinished
-from core.following import ReaderTooSlow, follow
-from core.journal import Entry, Hub
 from core.mailbox import KEEP_EVENTS
 from core.settings.groups import EngineSettings
 from core.store import keys

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.errors import StoreError
-from core.live import LiveSettings
+from core.live_settings.live import LiveSettings
 from core.store import keys
 from core.store.listening import BACKED, heard, subscription
 

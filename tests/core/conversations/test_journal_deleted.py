@@ -6,14 +6,15 @@ import asyncio
 
 import pytest
 
-from core import journal
+from core.conversations import journal
+from core.conversations.following import follow
+from core.conversations.hub import Hub
+from core.conversations.journal import Entry
+from core.conversations.threads import Threads
 from core.errors import Fenced, NotFound
 from core.events import TextDelta
-from core.following import follow
-from core.journal import Entry, Hub
 from core.store import keys
 from core.store.opening import open_store
-from core.threads import Threads
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy
 from tests.support.readers import collect, open_hub, write

@@ -7,14 +7,14 @@ import asyncio
 import orjson
 import pytest
 
-from core.bus import KEEP_IDS_MS, Bus, title_of
+from core.conversations.inbox import KEEP_IDS_MS, Bus, title_of
+from core.conversations.threads import Threads
 from core.errors import InboxFull, Invalid, NotFound, TooLarge
 from core.ids import new_id, run_id_for, thread_of_run
 from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import Store
 from core.store.opening import open_store
-from core.threads import Threads
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy
 from tests.support.waiting import wait_until

@@ -12,9 +12,9 @@ import pytest
 
 from core.errors import Invalid
 from core.home.secrets import SecretBox
-from core.live import LiveSettings
+from core.live_settings.live import LiveSettings
+from core.live_settings.watch import watch_settings
 from core.settings.source import Layer, build
-from core.settings_watch import watch_settings
 from core.store import keys
 from core.store.client import Store
 from core.store.connection import connect

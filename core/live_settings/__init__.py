@@ -1,0 +1,1 @@
+"""Settings that change while processes run."""
