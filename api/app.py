@@ -28,8 +28,8 @@ from api.status import status_router
 from api.system import system_router
 from api.threads import threads_router
 from core.conversations.hub import Hub
+from core.engine.jobs import Jobs, open_job_client
 from core.errors import ConfigError
-from core.jobs import Jobs, open_job_client
 from core.live_settings.watch import watch_settings
 from core.services import Services, open_services
 from core.settings.groups import ServerSettings

@@ -12,7 +12,7 @@ from typing import Any
 from api.home_store import open_untouched_home
 from api.process import process_settings
 from api.progress import ProgressLine
-from core.backup import NOTHING, Written, write_backup
+from core.backup.write import NOTHING, Written, write_backup
 from core.errors import ConfigError
 from core.home.secrets import KEY_FILE
 from core.settings.groups import Settings

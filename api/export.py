@@ -11,8 +11,8 @@ from fastapi.responses import StreamingResponse
 from api.api_keys import list_keys
 from api.principal import signed_in
 from api.sessions import list_sessions
+from core.backup.export import export_user
 from core.events import Json
-from core.export import export_user
 from core.store.client import Store
 
 KEY_FIELDS = ("id", "name", "scope", "created_at", "used_at", "expires_at")

@@ -12,11 +12,11 @@ from pathlib import Path
 from api.home_store import open_untouched_home
 from api.process import process_settings
 from api.progress import ProgressLine
-from core.backup_file import Backup, check
+from core.backup.file import Backup, check
+from core.backup.restore import Restored, check_format, restore
 from core.home.embedded import home_lock
 from core.home.secrets import KEY_FILE
 from core.live_settings.sealed import unreadable_secrets
-from core.restore import Restored, check_format, restore
 from core.settings.groups import Settings
 
 

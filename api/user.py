@@ -21,9 +21,9 @@ from api.principal import OWNER
 from api.process import process_settings
 from api.sessions import revoke_all_sessions
 from api.setup_token import ensure_setup_token
-from core.erase import Erased, erase_user
+from core.backup.erase import Erased, erase_user
+from core.backup.export import metas_of, user_keys
 from core.errors import ConfigError, Conflict, Invalid, NotFound
-from core.export import metas_of, user_keys
 from core.home.files import new_file
 from core.settings.groups import Settings
 from core.store import keys

@@ -32,12 +32,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from core.engine.turn_journal import OUTAGE_LIMIT
 from core.errors import AssistantError
 from core.store import keys
 from core.store.client import DEADLINE, Arg, ScriptCall, Store
 from core.store.errors import translate
 from core.store.scripts import read_scripts
-from core.turn_journal import OUTAGE_LIMIT
 from graph.checkpoint_base import AsyncOnlySaver
 from graph.checkpoint_codec import UNREADABLE, pack_record, pack_writes, read_writes
 from graph.checkpoint_ids import go_on_after

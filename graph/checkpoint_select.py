@@ -14,8 +14,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from core.engine.mailbox import Found
 from core.errors import ConfigError
-from core.mailbox import Found
 from core.settings.groups import Settings
 from core.store import keys
 from core.store.client import ScriptCall

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.conversations.transcript import pack_record
+from core.engine.mailbox import Turn
 from core.events import (
     Event,
     MessageCompleted,
@@ -18,7 +19,6 @@ from core.events import (
     TurnStarted,
     Usage,
 )
-from core.mailbox import Turn
 from nodes.shown import answer_id
 
 MAX_REASONING = 50_000

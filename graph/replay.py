@@ -9,8 +9,8 @@ from typing import Any, cast
 from langchain_core.messages import AnyMessage
 from langgraph.types import StateSnapshot
 
+from core.engine.mailbox import Turn
 from core.events import Event
-from core.mailbox import Turn
 from nodes.shown import show
 from nodes.state import State, of_this_turn
 

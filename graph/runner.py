@@ -19,13 +19,13 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphRecursionError, NodeTimeoutError
 
+from core.engine.ledger import CURRENT_TURN
+from core.engine.mailbox import Turn
+from core.engine.turn_journal import TurnJournal
+from core.engine.turn_meter import measured_run
+from core.engine.turns import Ending, HandOver, TurnControl, plain_ending
 from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
 from core.events import Event, Notice, TurnFailed, TurnFinished
-from core.ledger import CURRENT_TURN
-from core.mailbox import Turn
-from core.turn_journal import TurnJournal
-from core.turn_meter import measured_run
-from core.turns import Ending, HandOver, TurnControl, plain_ending
 from graph.build import Graph
 from graph.checkpoint import CheckpointUnreadable
 from graph.checkpoint_select import Saver, for_turn, set_aside, settle, trim

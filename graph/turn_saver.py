@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.mailbox import Found
+from core.engine.mailbox import Found
 from core.store.client import Arg
 from graph.checkpoint import RedisSaver, Write
 

@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langgraph.runtime import Runtime
 
+from core.engine.ledger import CURRENT_TURN
 from core.events import (
     MessageCompleted,
     Notice,
@@ -19,7 +20,6 @@ from core.events import (
     TurnStarted,
     Usage,
 )
-from core.ledger import CURRENT_TURN
 from core.models.errors import ModelError
 from core.models.estimate import messages_tokens
 from core.models.pieces import (

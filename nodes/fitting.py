@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import orjson
 
-from core.kept import POINTER
+from core.engine.kept import POINTER
 from core.models.estimate import message_tokens, messages_tokens, text_tokens
 
 Message = dict[str, Any]

@@ -30,7 +30,7 @@ OUTCOME = "outcome"
 """Key in additional_kwargs of tool results that neither succeeded nor failed: refused, unknown."""
 
 KEPT = "kept"
-"""Key in additional_kwargs of tool results whose whole text is kept (core/kept.py)."""
+"""Key in additional_kwargs of tool results whose whole text is kept (core/engine/kept.py)."""
 
 
 class TurnState(TypedDict):

@@ -10,10 +10,10 @@ from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
+from core.engine.kept import KeptResults, is_kept, pointer, result_id
+from core.engine.ledger import CURRENT_TURN, Ledger
 from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
 from core.events import ToolFinished, ToolStarted, ToolStatus, scrub
-from core.kept import KeptResults, is_kept, pointer, result_id
-from core.ledger import CURRENT_TURN, Ledger
 from core.models.estimate import head, text_tokens
 from nodes.state import KEPT, OUTCOME, Context, ToolTask
 from tools.base import Caller, Skill

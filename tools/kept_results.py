@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from core.engine.kept import KeptResults
 from core.errors import ToolError
-from core.kept import KeptResults
 from core.models.estimate import head, text_tokens
 from core.services import Services
 from tools.base import InjectedCaller, Skill, skill

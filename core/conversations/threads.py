@@ -216,8 +216,8 @@ class Threads:
         messages = collapse([read_record(row) for row in rows])
         run_id = running.decode() if running else None
         if before is None:
-            waiting_ones = [queued(row) for row in waiting]
-            messages += [message for message in waiting_ones if message["retry_of"] is None]
+            accepted = [queued(row) for row in waiting]
+            messages += [message for message in accepted if message["retry_of"] is None]
         since = newest[0][0].decode() if newest else journal.START
         if run_id is not None:
             since = await self._before_run(thread_id, run_id, since)

@@ -262,7 +262,7 @@ def _arguments(home: Path, settings: StoreSettings) -> list[str]:
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
         # Ten times a second by default. Expiry and pub/sub do not depend on it; what an idle server
-        # costs does. Blocking reads may end half a second late (core/engine.py: ANSWER).
+        # costs does. Blocking reads may end half a second late (core/engine/worker.py: ANSWER).
         "hz": "2",
     }
     return [part for name, value in options.items() for part in (f"--{name}", value)]

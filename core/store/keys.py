@@ -37,13 +37,14 @@ def seen(thread_id: str) -> str:
 
 
 def lease(thread_id: str) -> str:
-    """String, name of the worker that runs the thread. Owner: core.mailbox · engine.lease."""
+    """String, name of the worker that runs the thread. Owner: core.engine.mailbox ·
+    engine.lease."""
     return thread(thread_id, "ls")
 
 
 def control(thread_id: str) -> str:
     """Hash: epoch (fencing token), seq (last journal write), running, attempt counters.
-    Owner: core.mailbox · thread."""
+    Owner: core.engine.mailbox · thread."""
     return thread(thread_id, "ctl")
 
 
@@ -61,13 +62,13 @@ def transcript(thread_id: str) -> str:
 
 def calls(thread_id: str) -> str:
     """Hash of the running turn's tool calls with side effects: started or finished, with result.
-    Owner: core.ledger · the turn."""
+    Owner: core.engine.ledger · the turn."""
     return thread(thread_id, "calls")
 
 
 def kept(thread_id: str) -> str:
     """Hash of tool results too long for the model, by name; at most 16 and 2 MiB, oldest go first.
-    Owner: core.kept · thread."""
+    Owner: core.engine.kept · thread."""
     return thread(thread_id, "kept")
 
 
@@ -117,7 +118,7 @@ def user_threads(user_id: str) -> str:
 
 
 def erasing(user_id: str) -> str:
-    """Set of the thread ids of a user who is being erased. Owner: core.erase · until it is
+    """Set of the thread ids of a user who is being erased. Owner: core.backup.erase · until it is
     done."""
     return user(user_id, "erasing")
 
@@ -215,13 +216,14 @@ def deleted() -> str:
 
 
 def doorbell() -> str:
-    """List of thread ids to look at now; workers block on it. Owner: core.engine · consumed at
-    once."""
+    """List of thread ids to look at now; workers block on it. Owner: core.engine.worker · consumed
+    at once."""
     return f"{PREFIX}:bell"
 
 
 def dead_letters() -> str:
-    """Stream of messages given up on, capped at 10,000. Owner: core.mailbox · the installation."""
+    """Stream of messages given up on, capped at 10,000. Owner: core.engine.mailbox · the
+    installation."""
     return f"{PREFIX}:dead"
 
 
@@ -248,12 +250,12 @@ def settings_changed() -> str:
 
 
 def worker(name: str) -> str:
-    """Hash about a live worker. Owner: core.engine · 15 s, renewed."""
+    """Hash about a live worker. Owner: core.engine.worker · 15 s, renewed."""
     return f"{PREFIX}:worker:{name}"
 
 
 def workers() -> str:
-    """Sorted set of worker names by last sign of life. Owner: core.engine · trimmed by the
+    """Sorted set of worker names by last sign of life. Owner: core.engine.worker · trimmed by the
     sweeper."""
     return f"{PREFIX}:workers"
 
@@ -299,8 +301,8 @@ def cloud_spend(day: str) -> str:
 
 
 def docket_name() -> str:
-    """Name (key prefix) of pydocket's own keys: schedules, background jobs. Owner: core.engine ·
-    each
+    """Name (key prefix) of pydocket's own keys: schedules, background jobs. Owner:
+    core.engine.worker · each
     entry lives until its job ends, results 15 minutes."""
     return f"{PREFIX}-jobs"
 

@@ -16,8 +16,8 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from core.backup.restore import EMPTY_FIELD
 from core.home.embedded import home_lock, running_server, start_server
-from core.restore import EMPTY_FIELD
 from core.settings.groups import StoreSettings
 from core.store import keys
 from core.store.opening import RESTORING_FIELD, open_store

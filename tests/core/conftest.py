@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.backup import write_backup
+from core.backup.write import write_backup
 from core.conversations.hub import Hub
 from core.store.client import Store
 from core.store.opening import open_untouched_store

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from core.kept import KeptResults, is_kept, result_id
-from core.ledger import CURRENT_TURN
+from core.engine.kept import KeptResults, is_kept, result_id
+from core.engine.ledger import CURRENT_TURN
 from core.models.estimate import text_tokens
 from core.store.client import Store
 from nodes.offers import READ_ROUNDS

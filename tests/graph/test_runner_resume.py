@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableConfig
 
-from core.kept import KeptResults, result_id
-from core.mailbox import Turn
+from core.engine.kept import KeptResults, result_id
+from core.engine.mailbox import Turn
 from core.store import keys
 from core.store.client import Store
 from core.store.opening import open_store

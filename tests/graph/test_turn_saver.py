@@ -10,8 +10,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from redis.asyncio import Redis
 
+from core.engine.mailbox import Found
 from core.errors import Fenced
-from core.mailbox import Found
 from core.store import keys
 from graph.checkpoint import RedisSaver
 from graph.checkpoint_select import settle

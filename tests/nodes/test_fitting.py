@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.kept import pointer, result_id
+from core.engine.kept import pointer, result_id
 from core.models.estimate import message_tokens, messages_tokens
 from nodes.fitting import cut, fitting, middle_out
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from core.backup_file import Backup, Writer, check
+from core.backup.file import Backup, Writer, check
+from core.backup.snapshot import Key
 from core.home.files import new_file
-from core.snapshot import Key
 
 HEADER = {"state_format": 1, "product": "test", "created_at": "2031-01-03T00:00:00+00:00"}
 

@@ -12,8 +12,8 @@ from core.conversations import journal
 from core.conversations.inbox import Accepted, Bus
 from core.conversations.threads import Threads
 from core.conversations.transcript import read_record
+from core.engine.mailbox import Busy, Mailbox, Turn
 from core.events import Event, Inbound, TurnFinished
-from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import Store

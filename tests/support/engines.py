@@ -10,18 +10,18 @@ from pathlib import Path
 
 import orjson
 
-from core.engine import Worker
+from core.engine.mailbox import Turn
+from core.engine.turn_journal import TurnJournal
+from core.engine.turns import Ending, HandOver, TurnControl, plain_ending
+from core.engine.worker import Worker
 from core.errors import Fenced
 from core.events import TurnFinished
 from core.home.secrets import SecretBox
 from core.live_settings.live import LiveSettings
-from core.mailbox import Turn
 from core.settings.source import Layer, Loaded, build
 from core.store.client import Store
 from core.store.connection import connect
 from core.store.opening import open_store
-from core.turn_journal import TurnJournal
-from core.turns import Ending, HandOver, TurnControl, plain_ending
 
 Work = Callable[[Turn, TurnJournal], Awaitable[None]]
 

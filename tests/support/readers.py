@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from core.conversations.following import follow_user
 from core.conversations.hub import Hub, Subscription
 from core.conversations.journal import Entry
+from core.engine.mailbox import Turn
 from core.events import TextDelta
-from core.mailbox import Turn
 from core.store.connection import connect
 from tests.support.desk import USER, Desk
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from core.backup import write_backup
+from core.backup.write import write_backup
 from core.store.opening import open_untouched_store
 from tests.support.stack import Stack, events, running_stack
 

@@ -16,16 +16,16 @@ from langchain_core.messages import AnyMessage
 
 from core.conversations.inbox import Bus
 from core.conversations.threads import Threads
+from core.engine.mailbox import Busy, Mailbox, Turn
+from core.engine.turns import Turns
 from core.home.secrets import SecretBox
 from core.live_settings.live import LiveSettings
-from core.mailbox import Busy, Mailbox, Turn
 from core.models.gateway import open_gateway
 from core.profile import Profiles
 from core.services import Services
 from core.settings.source import Layer, build
 from core.store import keys
 from core.store.client import Store
-from core.turns import Turns
 from graph.build import Graph, build_graph
 from graph.checkpoint import RedisSaver
 from graph.checkpoint_select import read_beside

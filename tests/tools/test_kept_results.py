@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.kept import READ_SKILL, KeptResults, result_id
+from core.engine.kept import READ_SKILL, KeptResults, result_id
 from core.models.estimate import text_tokens
 from core.store.client import Store
 from nodes.tool_agent import run_call

@@ -13,9 +13,9 @@ from core.conversations import journal
 from core.conversations.following import ReaderTooSlow, follow
 from core.conversations.hub import Hub
 from core.conversations.journal import Entry
+from core.engine.mailbox import KEEP_EVENTS
 from core.errors import Invalid, StoreUnavailable
 from core.events import TextDelta, TurnFinished
-from core.mailbox import KEEP_EVENTS
 from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.opening import open_store

@@ -11,10 +11,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from core.backup_file import check
+from core.backup.file import check
+from core.backup.restore import restore
 from core.conversations.threads import Threads
 from core.errors import ConfigError
-from core.restore import restore
 from core.store import keys
 from core.store.client import Store
 from core.store.connection import connect

@@ -11,8 +11,8 @@ import pytest
 from redis.exceptions import ConnectionError
 
 from api import cli
-from core import job_queue
 from core.conversations.hub import Hub
+from core.engine import job_queue
 from core.errors import StoreFull, StoreUnavailable
 from core.store import keys, listening
 from core.store.client import DEADLINE, PATIENCE, Patience

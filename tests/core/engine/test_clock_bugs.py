@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.mailbox import Busy
+from core.engine.mailbox import Busy
 from core.store import keys
 from core.store.client import Store
 from core.store.exclusive import HELD_MS, exclusive

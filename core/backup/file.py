@@ -19,8 +19,8 @@ from typing import IO, Any, cast
 import orjson
 import ormsgpack
 
+from core.backup.snapshot import Key
 from core.errors import AssistantError
-from core.snapshot import Key
 from core.store import keys
 
 FORMAT = 1

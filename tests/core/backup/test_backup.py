@@ -15,16 +15,16 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from core.backup import write_backup
-from core.backup_file import check, parts
-from core.content import Content
+from core.backup.file import check, parts
+from core.backup.fingerprint import Content
+from core.backup.restore import EMPTY_FIELD, restore
+from core.backup.snapshot import Key, Snapshot
+from core.backup.write import write_backup
 from core.errors import ConfigError, Conflict, StoreFull
 from core.home.secrets import KEY_FILE, open_box
 from core.live_settings.live import LiveSettings
 from core.live_settings.sealed import unreadable_secrets
-from core.restore import EMPTY_FIELD, restore
 from core.settings.source import load
-from core.snapshot import Key, Snapshot
 from core.store import keys
 from core.store.client import Store
 from core.store.connection import connect

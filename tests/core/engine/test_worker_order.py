@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from core.mailbox import Turn
-from core.turn_journal import TurnJournal
+from core.engine.mailbox import Turn
+from core.engine.turn_journal import TurnJournal
 from tests.support.desk import Desk
 from tests.support.engines import working
 from tests.support.waiting import wait_until

@@ -8,9 +8,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from core.backup_file import BackupUnusable, check
-from core.restore import restore
-from core.snapshot import Key
+from core.backup.file import BackupUnusable, check
+from core.backup.restore import restore
+from core.backup.snapshot import Key
 from core.store.client import Store
 from tests.support.backups import HEADER, written_by_hand
 

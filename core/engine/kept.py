@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable
 from typing import cast
 
-from core.mailbox import Turn
+from core.engine.mailbox import Turn
 from core.store import keys
 from core.store.client import Store
 

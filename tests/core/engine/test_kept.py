@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from core.backup import write_backup
-from core.backup_file import check
+from core.backup.file import check
+from core.backup.restore import restore
+from core.backup.write import write_backup
 from core.conversations.threads import Threads
-from core.errors import Fenced
-from core.kept import (
+from core.engine.kept import (
     MAX_BYTES,
     MAX_RESULT_BYTES,
     MAX_RESULTS,
@@ -20,7 +20,7 @@ from core.kept import (
     pointer,
     result_id,
 )
-from core.restore import restore
+from core.errors import Fenced
 from core.store import keys
 from core.store.client import Store
 from tests.support.desk import USER, Desk

@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
-from core.backup_file import Backup, BackupUnusable, parts, size_of
-from core.content import Content
+from core.backup.file import Backup, BackupUnusable, parts, size_of
+from core.backup.fingerprint import Content
+from core.backup.snapshot import Key, Progress, Snapshot, scan, silent
 from core.errors import AssistantError, Conflict
-from core.snapshot import Key, Progress, Snapshot, scan, silent
 from core.store import keys
 from core.store.client import Store
 from core.store.errors import translate

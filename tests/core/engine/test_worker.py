@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from core.engine.mailbox import Turn
+from core.engine.turn_journal import TurnJournal
+from core.engine.turns import Ending, TurnControl
 from core.events import TextDelta
-from core.mailbox import Turn
 from core.store import keys
-from core.turn_journal import TurnJournal
-from core.turns import Ending, TurnControl
 from tests.support.desk import Desk
 from tests.support.engines import Crew, Scripted, working
 from tests.support.fault_proxy import FaultProxy

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.engine.mailbox import Mailbox, Turn
+from core.engine.turn_journal import TurnJournal
 from core.errors import Fenced
 from core.events import Event, Notice, ReasoningDelta, TextDelta
-from core.mailbox import Mailbox, Turn
 from core.store import keys
 from core.store.client import Store
 from core.store.opening import open_store
-from core.turn_journal import TurnJournal
 from tests.support.desk import Desk
 from tests.support.fault_proxy import FaultProxy
 from tests.support.waiting import wait_until

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.mailbox import Found, Mailbox, Turn
+from core.engine.mailbox import Found, Mailbox, Turn
 from core.store import keys
 from core.store.client import ScriptCall
 from tests.support.desk import Desk

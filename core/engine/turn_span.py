@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
-from core.mailbox import Turn
+from core.engine.mailbox import Turn
 from core.telemetry.tracing import AGENT, TRACER
 
 

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 
+from core.engine.mailbox import Mailbox, Turn
 from core.errors import Fenced, StoreError
 from core.events import Event, ReasoningDelta, TextDelta
-from core.mailbox import Mailbox, Turn
 from core.metrics import JOURNAL_LAG, JOURNAL_WRITE
 from core.settings.groups import EngineSettings
 

@@ -12,9 +12,9 @@ import pytest
 
 from core.conversations.inbox import Bus
 from core.conversations.threads import Threads
+from core.engine.mailbox import Busy, Mailbox, Turn
 from core.errors import Fenced
 from core.events import MessageCompleted, TextDelta, TurnFinished, Usage
-from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import DEADLINE, Arg, Store

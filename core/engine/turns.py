@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from core import metrics
+from core.engine.mailbox import Busy, Mailbox, Turn
+from core.engine.turn_journal import OUTAGE_LIMIT, RETRY_PAUSE, TurnJournal
+from core.engine.turn_meter import TurnClock, taken
 from core.errors import Fenced, StoreError
 from core.events import Event, TurnFailed, TurnFinished
 from core.live_settings.live import LiveSettings
-from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
-from core.turn_journal import OUTAGE_LIMIT, RETRY_PAUSE, TurnJournal
-from core.turn_meter import TurnClock, taken
 
 log = logging.getLogger(__name__)
 

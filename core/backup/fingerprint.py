@@ -13,7 +13,7 @@ from typing import Any
 
 import ormsgpack
 
-from core.snapshot import Key
+from core.backup.snapshot import Key
 
 MODULUS = 1 << 256
 PAIRS = frozenset(("hash", "zset"))

@@ -24,15 +24,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.conversations.inbox import BELL_SEPARATOR
+from core.engine.mailbox import Busy, Mailbox, Turn
+from core.engine.turns import GiveUp, Handler, Turns
 from core.errors import Fenced, StoreError
 from core.ids import new_id
 from core.live_settings.live import LiveSettings
-from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import ScriptCall, Store
 from core.store.listening import BACKED, heard, subscription
-from core.turns import GiveUp, Handler, Turns
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from core.conversations.following import follow_user
 from core.conversations.hub import Subscription
 from core.conversations.journal import Entry
+from core.engine.mailbox import Turn
 from core.events import TextDelta
-from core.mailbox import Turn
 from tests.support.desk import USER, Desk
 
 

@@ -14,6 +14,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from core.engine.mailbox import Turn
+from core.engine.turn_meter import measured_run, taken
 from core.errors import ToolError
 from core.events import (
     Event,
@@ -24,9 +26,7 @@ from core.events import (
     ToolStarted,
     TurnFinished,
 )
-from core.mailbox import Turn
 from core.metrics import WORKER
-from core.turn_meter import measured_run, taken
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,11 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import cast
 
-from core.backup_file import Writer, is_backup
-from core.content import Content
+from core.backup.file import Writer, is_backup
+from core.backup.fingerprint import Content
+from core.backup.snapshot import Progress, Snapshot, silent
 from core.errors import ConfigError, Conflict
 from core.home.files import new_file
-from core.snapshot import Progress, Snapshot, silent
 from core.store import keys
 from core.store.client import Store
 from core.store.migrations import stored_format
@@ -27,7 +27,8 @@ NOTHING = "there is nothing to back up here; does ASSISTANT_HOME or REDIS_URL na
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a backup holds. ``content`` and ``lasting`` are fingerprints (core/content.py)."""
+    """What a backup holds. ``content`` and ``lasting`` are fingerprints
+    (core/backup/fingerprint.py)."""
 
     keys: int
     threads: int

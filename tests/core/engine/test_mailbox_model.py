@@ -17,9 +17,9 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
+from core.engine.mailbox import Busy, Mailbox, Turn
 from core.errors import Fenced, InboxFull
 from core.events import TextDelta
-from core.mailbox import Busy, Mailbox, Turn
 from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import Store

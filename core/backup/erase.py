@@ -11,9 +11,9 @@ from typing import Any, Literal, cast
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError, WatchError
 
+from core.backup.export import metas_of
+from core.backup.snapshot import scan
 from core.conversations.inbox import BELL_SEPARATOR, Bus
-from core.export import metas_of
-from core.snapshot import scan
 from core.store import keys
 from core.store.client import Store
 

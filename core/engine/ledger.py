@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import orjson
 
+from core.engine.mailbox import Turn
+from core.engine.turn_journal import OUTAGE_LIMIT
 from core.events import ToolStatus
 from core.ids import new_id
-from core.mailbox import Turn
 from core.store import keys
 from core.store.client import Store
-from core.turn_journal import OUTAGE_LIMIT
 
 CURRENT_TURN: ContextVar[Turn] = ContextVar("current_turn")
 """The turn that runs in this task and those it starts; set by the runner."""

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from opentelemetry.trace import Span
 
 from core import metrics
+from core.engine.mailbox import Turn
+from core.engine.turn_span import turn_span
 from core.errors import AssistantError
 from core.events import Event, ReasoningDelta, TextDelta, ToolFinished, ToolStarted, TurnFinished
 from core.logs import log_context
-from core.mailbox import Turn
 from core.telemetry import tracing
-from core.turn_span import turn_span
 
 Emit = Callable[[Event], None]
 

@@ -1,0 +1,1 @@
+"""All stored data: backup, restore, export, erasing."""

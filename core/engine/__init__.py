@@ -1,0 +1,1 @@
+"""Running turns and background jobs."""
