@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from api.api_keys import MAX_NAME
+from core.accounts.api_keys import MAX_NAME
 
 MAX_TEXT = 4096
 """Characters of a password or token that are read at all."""

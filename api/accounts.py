@@ -23,31 +23,30 @@ from api.account_models import (
     SessionList,
     SetupBody,
 )
-from api.api_keys import create_key, list_keys, revoke_key
 from api.body import json_route
-from api.credentials import digest, now
-from api.directory import Directory
+from api.cookies import clear_cookie, request_token, set_cookie
 from api.guard import Live
-from api.limits import LoginLimit
-from api.passwords import (
+from api.principal import REAUTH_MINUTES, in_browser, signed_in
+from api.problems import problems_documented
+from core.accounts.api_keys import create_key, list_keys, revoke_key
+from core.accounts.credentials import digest, now
+from core.accounts.directory import Directory
+from core.accounts.limits import LoginLimit
+from core.accounts.passwords import (
     check_length,
     is_set_up,
     password_version,
     set_first_password,
     verify_password,
 )
-from api.principal import OWNER, REAUTH_MINUTES, Principal, in_browser, signed_in
-from api.problems import problems_documented
-from api.sessions import (
-    clear_cookie,
+from core.accounts.principal import OWNER, Principal
+from core.accounts.sessions import (
     create_session,
     list_sessions,
-    request_token,
     revoke_all_sessions,
     revoke_session,
-    set_cookie,
 )
-from api.setup_token import forget_setup_token, is_setup_token
+from core.accounts.setup_token import forget_setup_token, is_setup_token
 from core.errors import Conflict, Forbidden, Gone, NotFound, Unauthorized
 from core.store import keys
 from core.store.client import Store

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import orjson
 
-from api.setup_token import ensure_setup_token
+from core.accounts.setup_token import ensure_setup_token
 from core.services import Services
 from core.settings.groups import Settings
 from core.store import keys

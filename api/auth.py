@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from fastapi import APIRouter, FastAPI
 
 from api.accounts import Accounts, accounts_router
-from api.directory import Directory
 from api.guard import Away, Guard, Live
 from api.origins import Listening
 from api.problems import install_problems
-from api.revocations import Revocations
+from core.accounts.directory import Directory
+from core.accounts.revocations import Revocations
 from core.store.client import Store
 
 

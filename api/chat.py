@@ -20,12 +20,12 @@ import aiohttp
 from redis.exceptions import RedisError
 
 from api.announce import read_address
-from api.api_keys import create_key, revoke_key
 from api.chat_client import LOST, RESET, START, ChatClient, Received
 from api.chat_screen import JsonScreen, Screen, TextScreen
-from api.credentials import now
-from api.principal import OWNER
 from api.process import process_settings, running_store
+from core.accounts.api_keys import create_key, revoke_key
+from core.accounts.credentials import now
+from core.accounts.principal import OWNER
 from core.conversations.journal import DELETED
 from core.errors import AssistantError, ConfigError, NotFound
 from core.ids import new_id

@@ -5,11 +5,11 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from api.finding import Finding, fail, ok, warn
-from core.models.catalog import ModelInfo, choose, list_models, normal_base
-from core.models.discovery import Server, discover
 from core.models.errors import ModelError
-from core.models.servers import NO_CHAT_MODEL
-from core.models.transport import Transport, open_transport
+from core.models.servers.catalog import ModelInfo, choose, list_models, normal_base
+from core.models.servers.discovery import Server, discover
+from core.models.servers.servers import NO_CHAT_MODEL
+from core.models.wire.transport import Transport, open_transport
 from core.settings.groups import ModelSettings
 
 SECONDS = 3.0

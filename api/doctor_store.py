@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from api.condition import WORKER_SILENT_MS
-from api.credentials import read_fields
 from api.finding import Finding, fail, ok, warn
-from api.passwords import is_set_up
+from core.accounts.credentials import read_fields
+from core.accounts.passwords import is_set_up
 from core.settings.groups import Settings
 from core.store import keys
 from core.store.opening import OLDEST, RESTORING_FIELD, STATE_FORMAT, is_cluster

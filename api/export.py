@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from api.api_keys import list_keys
 from api.principal import signed_in
-from api.sessions import list_sessions
+from core.accounts.api_keys import list_keys
+from core.accounts.sessions import list_sessions
 from core.backup.export import export_user
 from core.events import Json
 from core.store.client import Store

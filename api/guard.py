@@ -15,12 +15,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import cors
-from api.api_keys import KEY_LENGTH, PREFIX
-from api.directory import Answer, Directory
+from api.cookies import cookie_token, set_cookie
 from api.origins import OURS, Listening, allowed_hosts, is_origin_of, may_share
-from api.principal import Principal
 from api.problems import from_error
-from api.sessions import cookie_token, set_cookie
+from core.accounts.api_keys import KEY_LENGTH, PREFIX
+from core.accounts.directory import Answer, Directory
+from core.accounts.principal import Principal
 from core.errors import AssistantError, Forbidden, Malformed, StoreError, Unauthorized
 from core.settings.groups import Settings
 from core.store.client import PATIENCE, Patience

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from typing import cast
 
-from api.api_keys import create_key, list_keys, revoke_key
 from api.home_store import open_home_store
-from api.principal import OWNER, Scope
 from api.process import process_settings
+from core.accounts.api_keys import create_key, list_keys, revoke_key
+from core.accounts.principal import OWNER, Scope
 from core.errors import NotFound
 from core.settings.groups import Settings
 

@@ -17,8 +17,9 @@ from fastapi.responses import JSONResponse, Response
 from api.body import json_route
 from api.openai_chunks import DONE, Encoder
 from api.openai_models import MODEL_ID, ChatRequest, check_request, split_history
-from api.principal import Principal, signed_in
+from api.principal import signed_in
 from api.sse import Streams, respond
+from core.accounts.principal import Principal
 from core.conversations.following import follow
 from core.conversations.journal import DELETED, START, Entry, last_id
 from core.errors import Conflict, Invalid

@@ -8,8 +8,8 @@ import getpass
 import sys
 
 from api.home_store import open_home_store
-from api.passwords import check_length, reset_password
 from api.process import process_settings
+from core.accounts.passwords import check_length, reset_password
 from core.errors import Invalid
 from core.settings.groups import Settings
 

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, cast
+from typing import cast
 
 from fastapi import Request
 
+from core.accounts.principal import Principal
 from core.errors import Forbidden, Unauthorized
-
-OWNER = "owner"
-"""User id of the administrator, the one account that set-up makes."""
-
-Kind = Literal["session", "key"]
-Scope = Literal["chat", "admin"]
-
-CHAT = frozenset({"chat"})
-EVERYTHING = frozenset({"chat", "admin"})
 
 REAUTH_MINUTES = 5
 """How long the password counts as just entered (settings that can run commands ask for it)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """A checked credential. ``credential`` is its hash, the name under which it can be revoked."""
-
-    user_id: str
-    kind: Kind
-    scopes: frozenset[str]
-    credential: str
-    reauth_at: datetime | None = None
 
 
 def signed_in(request: Request) -> Principal:

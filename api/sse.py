@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api.principal import Principal, signed_in
-from api.revocations import Revocations
+from api.principal import signed_in
+from core.accounts.principal import Principal
+from core.accounts.revocations import Revocations
 from core.conversations.following import ReaderTooSlow, follow, follow_user
 from core.conversations.hub import Hub, Subscription
 from core.conversations.journal import Entry, check_id, holds, last_id

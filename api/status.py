@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from sse_starlette import EventSourceResponse
 
 from api.condition import Condition, Trouble
-from api.principal import Principal, signed_in
+from api.principal import signed_in
 from api.sse import FAREWELL, RETRY, Streams, respond
+from core.accounts.principal import Principal
 
 STEP = 1.0
 """Seconds between two looks for a stream; all streams share one look."""

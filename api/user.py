@@ -13,14 +13,14 @@ from typing import IO
 from redis.asyncio import Redis
 
 from api.announce import base_url, read_address
-from api.api_keys import list_keys, revoke_key
 from api.export import exported
 from api.home_store import open_home
-from api.passwords import is_set_up
-from api.principal import OWNER
 from api.process import process_settings
-from api.sessions import revoke_all_sessions
-from api.setup_token import ensure_setup_token
+from core.accounts.api_keys import list_keys, revoke_key
+from core.accounts.passwords import is_set_up
+from core.accounts.principal import OWNER
+from core.accounts.sessions import revoke_all_sessions
+from core.accounts.setup_token import ensure_setup_token
 from core.backup.erase import Erased, erase_user
 from core.backup.export import metas_of, user_keys
 from core.errors import ConfigError, Conflict, Invalid, NotFound

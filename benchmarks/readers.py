@@ -18,11 +18,11 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis
 
-from api.api_keys import create_key
 from benchmarks.crowd import Plan, Report, Seat, number
 from benchmarks.machine import PROC, Memory, cpu_seconds, memory, role
 from benchmarks.subjects import Ours, address, process
 from benchmarks.wire import open_wire
+from core.accounts.api_keys import create_key
 from core.store import keys
 
 USERS, THREADS = 10, 2

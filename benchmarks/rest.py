@@ -8,9 +8,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from api.principal import OWNER
 from benchmarks.machine import cpu_seconds, memory, role
 from benchmarks.subjects import Ours
+from core.accounts.principal import OWNER
 from core.store import keys
 
 CALM = 6.0

@@ -12,10 +12,10 @@ from statistics import median
 
 from redis.asyncio import Redis
 
-from api.api_keys import create_key
 from benchmarks.latency import TOKENS, p95
 from benchmarks.load import LOSSES
 from benchmarks.subjects import OurChat, Ours, Sample
+from core.accounts.api_keys import create_key
 
 BUSY_CHATS = 60
 """Conversations that the busy user keeps going: about twice ``engine.per_user``."""

@@ -19,13 +19,13 @@ import orjson
 import uvloop
 from redis.asyncio import Redis
 
-from api.api_keys import create_key
 from benchmarks.machine import describe
 from benchmarks.report import table
 from benchmarks.slopes import WARM_UP, Line, line
 from benchmarks.soak_look import THREAD_KEYS, Sample, Watch
 from benchmarks.soak_traffic import Tally, Traffic
 from benchmarks.subjects import ROOT, Ours, model_server, ours
+from core.accounts.api_keys import create_key
 from core.home.embedded import socket_url
 from core.store.connection import connect
 

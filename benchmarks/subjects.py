@@ -18,12 +18,12 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from api.announce import read_address
-from api.api_keys import create_key
 from api.demo_model import MODEL
-from api.passwords import set_first_password
-from api.principal import OWNER
 from benchmarks.machine import group
 from benchmarks.wire import PATIENCE, Lost, Wire, open_wire
+from core.accounts.api_keys import create_key
+from core.accounts.passwords import set_first_password
+from core.accounts.principal import OWNER
 from core.home.embedded import socket_url, start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect

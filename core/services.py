@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from core.accounts.profile import Profiles
 from core.conversations.inbox import Bus
 from core.conversations.threads import Threads
 from core.home.secrets import open_box
 from core.live_settings.live import LiveSettings
 from core.models.fallback import CloudFallback
 from core.models.gateway import Gateway, open_gateway
-from core.profile import Profiles
 from core.settings.source import Loaded
 from core.store.client import Store
 from core.store.opening import open_store

@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 
 from core.models.errors import ModelError
 from core.models.estimate import message_tokens, messages_tokens
-from core.models.pieces import Answer
+from core.models.wire.pieces import Answer
 from nodes.prompts import prompt
 from nodes.room import Room
 from nodes.state import Context, TurnState

@@ -22,7 +22,7 @@ from core.events import (
 )
 from core.models.errors import ModelError
 from core.models.estimate import messages_tokens
-from core.models.pieces import (
+from core.models.wire.pieces import (
     Answer,
     NoticePiece,
     Piece,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from core.events import Usage
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
-from core.models.pieces import Answer
+from core.models.wire.pieces import Answer
 from core.settings.groups import Settings
 
 SHRINK = (0.7, 0.5, 0.4, 0.3, 0.3)

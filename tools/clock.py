@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from core.accounts.profile import check_zone
 from core.errors import Invalid, ToolError
-from core.profile import check_zone
 from core.services import Services
 from tools.base import InjectedCaller, Skill, skill
 

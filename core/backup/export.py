@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import orjson
 
+from core.accounts.profile import Profiles
 from core.backup.snapshot import scan
 from core.conversations.threads import Threads, timestamp
 from core.errors import NotFound
 from core.events import Json
-from core.profile import Profiles
 from core.store import keys
 from core.store.client import DEADLINE, Store
 

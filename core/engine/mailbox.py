@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
+from core.accounts.profile import decoded
 from core.conversations.inbox import BELL_SEPARATOR
 from core.events import Event, Inbound, payload
 from core.ids import new_id
-from core.profile import decoded
 from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import Arg, ScriptCall, Store

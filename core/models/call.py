@@ -9,18 +9,18 @@ from typing import Any, Protocol
 
 from core.events import Usage
 from core.metrics import MODEL_ERRORS
-from core.models.capabilities import Capabilities, learned
-from core.models.chunks import ChunkReader
 from core.models.errors import ModelError
 from core.models.estimate import messages_tokens, text_tokens, tools_tokens
-from core.models.pieces import Finish, FinishReason, NoticePiece, Piece, UsagePiece
 from core.models.recovery import NO_TOOLS_NOTICE, Recovery
 from core.models.request import Options, build, encode
-from core.models.servers import Servers, Target
-from core.models.sse import Chunk
-from core.models.tooltext import known_tools
-from core.models.transport import AnswerStream, StaleConnection, Transport
-from core.models.windows import Windows
+from core.models.servers.capabilities import Capabilities, learned
+from core.models.servers.servers import Servers, Target
+from core.models.servers.windows import Windows
+from core.models.wire.chunks import ChunkReader
+from core.models.wire.pieces import Finish, FinishReason, NoticePiece, Piece, UsagePiece
+from core.models.wire.sse import Chunk
+from core.models.wire.tooltext import known_tools
+from core.models.wire.transport import AnswerStream, StaleConnection, Transport
 from core.settings.groups import Settings
 
 SILENT_CUT_LEAST = 1000

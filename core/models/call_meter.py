@@ -10,8 +10,8 @@ from typing import Self
 from core import metrics
 from core.models.call import Call
 from core.models.errors import ModelError
-from core.models.pieces import Finish, NoticePiece, Piece
 from core.models.spans import describe_call
+from core.models.wire.pieces import Finish, NoticePiece, Piece
 from core.settings.groups import Settings
 from core.telemetry import tracing
 

@@ -21,10 +21,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from core.events import Usage
-from core.models.calls import dump
 from core.models.gateway import Gateway
 from core.models.messages import to_openai
-from core.models.pieces import Answer, Piece
+from core.models.wire.calls import dump
+from core.models.wire.pieces import Answer, Piece
 
 PROVIDER = "local"
 """Not "openai": LangChain would read messages with its OpenAI rules, which hide thinking."""

@@ -12,12 +12,19 @@ from langchain_openai import ChatOpenAI
 
 from core.events import Usage
 from core.models.call import Request
-from core.models.calls import CallAssembler
-from core.models.capabilities import DEFAULT
 from core.models.errors import ModelError, classify
 from core.models.estimate import text_tokens
-from core.models.pieces import Finish, FinishReason, Piece, ReasoningPiece, TextPiece, UsagePiece
 from core.models.request import flatten, normalise
+from core.models.servers.capabilities import DEFAULT
+from core.models.wire.calls import CallAssembler
+from core.models.wire.pieces import (
+    Finish,
+    FinishReason,
+    Piece,
+    ReasoningPiece,
+    TextPiece,
+    UsagePiece,
+)
 
 TIMEOUT_SECONDS = 60
 

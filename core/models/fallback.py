@@ -13,7 +13,7 @@ from core.metrics import MODEL_ERRORS
 from core.models import budget
 from core.models.call import Request
 from core.models.errors import ModelError
-from core.models.pieces import NoticePiece, Piece, UsagePiece
+from core.models.wire.pieces import NoticePiece, Piece, UsagePiece
 
 CLOUD_MODULE = "core.models.cloud"
 LONGEST_ANSWER = 4096

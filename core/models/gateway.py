@@ -15,15 +15,15 @@ from core.events import Usage
 from core.models import usage as accounting
 from core.models.call import Call, Fallback, Request, Timing
 from core.models.call_meter import CallMeter
-from core.models.catalog import ServerKind
-from core.models.discovery import PORTS, Server, discover
 from core.models.errors import ModelError
-from core.models.pieces import NoticePiece, Piece
-from core.models.probe import ProbeReport, not_found, probe
 from core.models.reach import Reach
-from core.models.servers import Servers, Target
-from core.models.transport import Transport, open_transport
-from core.models.windows import Windows
+from core.models.servers.catalog import ServerKind
+from core.models.servers.discovery import PORTS, Server, discover
+from core.models.servers.probe import ProbeReport, not_found, probe
+from core.models.servers.servers import Servers, Target
+from core.models.servers.windows import Windows
+from core.models.wire.pieces import NoticePiece, Piece
+from core.models.wire.transport import Transport, open_transport
 from core.settings.groups import ModelSettings, Settings
 from core.store.client import Store
 

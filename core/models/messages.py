@@ -14,8 +14,8 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from core.models.calls import dump
 from core.models.request import flatten
+from core.models.wire.calls import dump
 
 
 def to_openai(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.models.capabilities import Capabilities
 from core.models.errors import ModelError
+from core.models.servers.capabilities import Capabilities
 
 MAX_DROPPED = 4
 NO_TOOLS_NOTICE = "This model cannot use tools, so it answers without them."

@@ -9,8 +9,8 @@ from typing import Any, cast
 import orjson
 
 from core.events import scrub
-from core.models.calls import dump
-from core.models.capabilities import Capabilities
+from core.models.servers.capabilities import Capabilities
+from core.models.wire.calls import dump
 
 Message = dict[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opentelemetry.trace import Span
 
-from core.models.pieces import Finish
+from core.models.wire.pieces import Finish
 
 
 def describe_call(span: Span, finish: Finish, *, cloud: bool, seconds_to_first: float) -> None:

@@ -135,8 +135,8 @@ def channel_prefix() -> str:
 
 
 def profile(user_id: str) -> str:
-    """Hash of user data (name, time zone, language, preferences). Owner: core.profile · the
-    account."""
+    """Hash of user data (name, time zone, language, preferences). Owner: core.accounts.profile ·
+    the account."""
     return user(user_id, "profile")
 
 
@@ -291,7 +291,7 @@ def state_lock() -> str:
 
 
 def capabilities(server_hash: str) -> str:
-    """JSON of what a model server can do. Owner: core.models.probe · 30 days."""
+    """JSON of what a model server can do. Owner: core.models.servers.probe · 30 days."""
     return f"{PREFIX}:caps:{server_hash}"
 
 

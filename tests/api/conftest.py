@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import httpx
 import pytest
 
-from api.setup_token import ensure_setup_token
+from core.accounts.setup_token import ensure_setup_token
 from core.settings.groups import Settings
 from core.store.client import Store
 from tests.api.web import HERE, PASSWORD, Web, build

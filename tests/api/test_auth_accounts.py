@@ -14,11 +14,12 @@ import pytest
 from fastapi import Request
 from redis.asyncio import Redis
 
-from api.credentials import digest
-from api.passwords import reset_password
-from api.principal import OWNER, Principal, just_confirmed
-from api.sessions import COOKIE
-from api.setup_token import TOKEN_FILE, ensure_setup_token
+from api.cookies import COOKIE
+from api.principal import just_confirmed
+from core.accounts.credentials import digest
+from core.accounts.passwords import reset_password
+from core.accounts.principal import OWNER, Principal
+from core.accounts.setup_token import TOKEN_FILE, ensure_setup_token
 from core.errors import Forbidden, Invalid
 from core.store import keys
 from tests.api.web import HERE, PASSWORD, Web

@@ -6,7 +6,7 @@ import httpx
 from starlette.responses import Response
 from starlette.types import Scope
 
-from api.principal import OWNER
+from core.accounts.principal import OWNER
 from core.store.client import Store
 from core.store.connection import connect
 from core.store.scripts import read_scripts

@@ -7,8 +7,8 @@ import asyncio
 import httpx
 import pytest
 
-from api.api_keys import create_key
-from api.principal import OWNER
+from core.accounts.api_keys import create_key
+from core.accounts.principal import OWNER
 from core.settings.groups import ServerSettings
 from tests.api.default_deny import assert_default_deny
 from tests.api.web import HERE, Web, serving

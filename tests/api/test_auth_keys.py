@@ -10,9 +10,9 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from api.api_keys import create_key, list_keys, revoke_key
-from api.credentials import digest, read_fields
-from api.principal import OWNER
+from core.accounts.api_keys import create_key, list_keys, revoke_key
+from core.accounts.credentials import digest, read_fields
+from core.accounts.principal import OWNER
 from core.errors import Invalid
 from core.settings.groups import Settings
 from core.store import keys

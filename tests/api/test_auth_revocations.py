@@ -10,12 +10,13 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from api.api_keys import create_key, revoke_key
 from api.auth import Auth
-from api.credentials import digest
-from api.principal import OWNER
-from api.revocations import Revocations
-from api.sessions import COOKIE, create_session, revoke_session
+from api.cookies import COOKIE
+from core.accounts.api_keys import create_key, revoke_key
+from core.accounts.credentials import digest
+from core.accounts.principal import OWNER
+from core.accounts.revocations import Revocations
+from core.accounts.sessions import create_session, revoke_session
 from core.store.client import Store
 from tests.api.web import Web, build, serving
 from tests.support.waiting import wait_until

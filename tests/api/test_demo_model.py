@@ -23,9 +23,9 @@ from redis.asyncio import Redis
 from api.demo_model import MODEL, TOKEN, create_demo_app
 from api.demo_script import text_file
 from core.models.errors import ModelError
-from core.models.pieces import Answer
-from core.models.probe import probe
-from core.models.transport import open_transport
+from core.models.servers.probe import probe
+from core.models.wire.pieces import Answer
+from core.models.wire.transport import open_transport
 from core.settings.groups import ModelSettings, Settings
 from nodes.prompts import prompt
 from tests.support.gateways import ask, opened

@@ -19,7 +19,7 @@ from api.demo_model import create_demo_app
 from api.doctor_servers import server_findings
 from api.doctor_store import store_findings
 from api.finding import Finding
-from api.passwords import set_first_password
+from core.accounts.passwords import set_first_password
 from core.settings.groups import ModelSettings, Settings
 from core.store import keys
 from tests.support.commands import Done, command

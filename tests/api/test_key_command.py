@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from api.api_keys import find_key
-from api.credentials import digest
+from core.accounts.api_keys import find_key
+from core.accounts.credentials import digest
 from core.home.embedded import running_server, start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from api.passwords import is_set_up, set_first_password, verify_password
-from api.principal import OWNER
-from api.sessions import create_session, list_sessions
+from core.accounts.passwords import is_set_up, set_first_password, verify_password
+from core.accounts.principal import OWNER
+from core.accounts.sessions import create_session, list_sessions
 from core.home.embedded import start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect

@@ -11,7 +11,7 @@ from typing import Any, cast
 import httpx
 from redis.asyncio import Redis
 
-from api.credentials import digest
+from core.accounts.credentials import digest
 from core.conversations.threads import Threads
 from core.home.embedded import start_server
 from core.settings.groups import StoreSettings

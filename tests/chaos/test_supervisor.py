@@ -15,8 +15,8 @@ import orjson
 import pytest
 
 from api.announce import ADDRESS_FILE
-from api.api_keys import create_key
-from api.passwords import set_first_password
+from core.accounts.api_keys import create_key
+from core.accounts.passwords import set_first_password
 from core.home.embedded import running_server, socket_url
 from core.store.connection import connect
 from tests.chaos.measure import new_thread, say, until

@@ -20,8 +20,8 @@ from typing import Any
 import httpx
 import orjson
 
-from api.api_keys import create_key
-from api.passwords import set_first_password
+from core.accounts.api_keys import create_key
+from core.accounts.passwords import set_first_password
 from core.home.embedded import EmbeddedServer, running_server, start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect

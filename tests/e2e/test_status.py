@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.api_keys import create_key
+from core.accounts.api_keys import create_key
 from core.store.connection import connect
 from tests.support.stack import USER, Received, Stack, events
 from tests.support.waiting import wait_until

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from core.accounts.profile import MAX_ENTRIES, MAX_KEY, MAX_VALUE
 from core.models.estimate import text_tokens
-from core.profile import MAX_ENTRIES, MAX_KEY, MAX_VALUE
 from core.store.client import Store
 from nodes.context import profile_text, system_prompt
 from tests.support.quirks_server import DONE, answer, chunk

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from core.models.call import Timing
 from core.models.gateway import Gateway, open_gateway
-from core.models.pieces import Answer
+from core.models.wire.pieces import Answer
 from core.settings.groups import Settings
 from core.store.client import Store
 from core.store.scripts import read_scripts

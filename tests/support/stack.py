@@ -20,9 +20,9 @@ import orjson
 from aiohttp import web
 
 from api.announce import ADDRESS_FILE
-from api.api_keys import create_key
 from api.demo_model import create_demo_app
-from api.passwords import set_first_password
+from core.accounts.api_keys import create_key
+from core.accounts.passwords import set_first_password
 from core.home.embedded import EmbeddedServer, running_server, start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect

@@ -14,6 +14,7 @@ import orjson
 from aiohttp import web
 from langchain_core.messages import AnyMessage
 
+from core.accounts.profile import Profiles
 from core.conversations.inbox import Bus
 from core.conversations.threads import Threads
 from core.engine.mailbox import Busy, Mailbox, Turn
@@ -21,7 +22,6 @@ from core.engine.turns import Turns
 from core.home.secrets import SecretBox
 from core.live_settings.live import LiveSettings
 from core.models.gateway import open_gateway
-from core.profile import Profiles
 from core.services import Services
 from core.settings.source import Layer, build
 from core.store import keys

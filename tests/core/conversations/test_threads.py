@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
+from core.accounts.profile import MAX_ENTRIES, Profiles
 from core.conversations.threads import Threads
 from core.conversations.transcript import pack_record, read_record
 from core.errors import Invalid, NotFound
 from core.events import TextDelta
-from core.profile import MAX_ENTRIES, Profiles
 from core.store import keys
 from tests.support.desk import USER, Desk
 

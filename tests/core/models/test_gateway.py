@@ -12,10 +12,11 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from core.models import capabilities, usage
+from core.models import usage
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
-from core.models.pieces import Finish, Piece, ReclassifyPiece, TextPiece
+from core.models.servers import capabilities
+from core.models.wire.pieces import Finish, Piece, ReclassifyPiece, TextPiece
 from core.settings.groups import Settings
 from core.store.connection import connect
 from tests.support.gateways import ASK, NOW, WEATHER, ask, opened

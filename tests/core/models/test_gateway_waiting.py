@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
-from core.models.pieces import Piece, TextPiece
+from core.models.wire.pieces import Piece, TextPiece
 from core.settings.groups import Settings
 from tests.support.gateways import ASK, TELLING, Timing, ask, opened
 from tests.support.quirks_server import (

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from core.events import Usage
-from core.models.catalog import ModelInfo, list_models
 from core.models.errors import ErrorKind, ModelError
 from core.models.gateway import Gateway
-from core.models.pieces import Answer, FinishReason
-from core.models.transport import open_transport
+from core.models.servers.catalog import ModelInfo, list_models
+from core.models.wire.pieces import Answer, FinishReason
+from core.models.wire.transport import open_transport
 from core.settings.groups import Settings
 from tests.support.gateways import ASK, NOW, WEATHER
 from tests.support.quirks_server import ModelServer, load_scenarios

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from core.models.capabilities import DEFAULT, Capabilities
 from core.models.request import NO_RESULT, Options, build, encode, normalise
+from core.models.servers.capabilities import DEFAULT, Capabilities
 from tests.support.gateways import WEATHER
 
 S = {"role": "system", "content": "S"}

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from core.models.errors import ModelError, classify
-from core.models.transport import Transport
+from core.models.wire.transport import Transport
 
 ModelKind = Literal["chat", "embedding", "other"]
 ServerKind = Literal["lmstudio", "ollama", "llamacpp", "vllm", "openai"]

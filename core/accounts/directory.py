@@ -10,11 +10,11 @@ from datetime import datetime
 
 from redis.asyncio import Redis
 
-from api.api_keys import find_key
-from api.credentials import TOUCH_SECONDS, Found, digest, now
-from api.principal import Kind, Principal
-from api.revocations import Revocations
-from api.sessions import find_session
+from core.accounts.api_keys import find_key
+from core.accounts.credentials import TOUCH_SECONDS, Found, digest, now
+from core.accounts.principal import Kind, Principal
+from core.accounts.revocations import Revocations
+from core.accounts.sessions import find_session
 from core.errors import StoreError
 from core.store import keys
 from core.store.client import Store

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from core.models.capabilities import Capabilities
-from core.models.context import served_context
 from core.models.errors import ModelError
-from core.models.servers import Servers, Target
-from core.models.transport import Transport
+from core.models.servers.capabilities import Capabilities
+from core.models.servers.context import served_context
+from core.models.servers.servers import Servers, Target
+from core.models.wire.transport import Transport
 from core.settings.groups import ModelSettings
 
 DEFAULT_CONTEXT = 8192

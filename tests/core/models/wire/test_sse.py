@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from core.models.chunks import ChunkReader
 from core.models.errors import ModelError
-from core.models.pieces import Answer
-from core.models.sse import MAX_LINE, SseParser
-from core.models.tooltext import known_tools
+from core.models.wire.chunks import ChunkReader
+from core.models.wire.pieces import Answer
+from core.models.wire.sse import MAX_LINE, SseParser
+from core.models.wire.tooltext import known_tools
 from tests.support.gateways import NOW, WEATHER
 from tests.support.quirks_server import load_scenarios
 

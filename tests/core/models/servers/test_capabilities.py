@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from redis.asyncio import Redis
 
-from core.models.capabilities import (
+from core.models.servers.capabilities import (
     DEFAULT,
     KEEP_SECONDS,
     Capabilities,

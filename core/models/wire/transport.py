@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 
 from core.models.errors import ModelError, classify, redact
-from core.models.sse import Chunk, SseParser
+from core.models.wire.sse import Chunk, SseParser
 
 MAX_ERROR_BODY = 64 * 1024
 CONNECT_SECONDS = 10

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, cast
 
-from core.models.catalog import ModelInfo, ServerKind, list_models, server_kind
 from core.models.errors import ModelError
-from core.models.transport import Transport
+from core.models.servers.catalog import ModelInfo, ServerKind, list_models, server_kind
+from core.models.wire.transport import Transport
 
 PORTS: tuple[tuple[int, ServerKind], ...] = (
     (1234, "lmstudio"),

@@ -19,10 +19,10 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from core.models.calls import new_id, read_arguments
-from core.models.collector import Collector
-from core.models.pieces import ToolCall
-from core.models.tooltext import Tools, parse_block
+from core.models.wire.calls import new_id, read_arguments
+from core.models.wire.collector import Collector
+from core.models.wire.pieces import ToolCall
+from core.models.wire.tooltext import Tools, parse_block
 
 THINK = {"<think>": "</think>", "<thinking>": "</thinking>", "[THINK]": "[/THINK]"}
 CLOSERS = tuple(THINK.values())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from core.models.catalog import ModelInfo, ServerKind, list_models, root_of
 from core.models.errors import ModelError
-from core.models.transport import Transport
+from core.models.servers.catalog import ModelInfo, ServerKind, list_models, root_of
+from core.models.wire.transport import Transport
 
 SECONDS = 2.0
 OLLAMA_PARAMETER = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)

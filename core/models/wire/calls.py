@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import orjson
 
-from core.models.pieces import InvalidCall, ToolCall, ToolCallsPiece
+from core.models.wire.pieces import InvalidCall, ToolCall, ToolCallsPiece
 
 MAX_RAW_SHOWN = 2000
 

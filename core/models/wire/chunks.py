@@ -7,13 +7,13 @@ from typing import Any, Literal, cast
 import orjson
 
 from core.events import Usage, scrub
-from core.models.calls import CallAssembler
-from core.models.collector import Collector
 from core.models.errors import ModelError, classify
-from core.models.pieces import FinishReason, Piece, ToolCallsPiece
 from core.models.request import flatten
-from core.models.splitter import Splitter
-from core.models.tooltext import Tools, parse_reasoning
+from core.models.wire.calls import CallAssembler
+from core.models.wire.collector import Collector
+from core.models.wire.pieces import FinishReason, Piece, ToolCallsPiece
+from core.models.wire.splitter import Splitter
+from core.models.wire.tooltext import Tools, parse_reasoning
 
 MAX_ANSWER = 4 * 1024 * 1024
 """Characters after which an answer is cut off: a model that never stops must not fill the

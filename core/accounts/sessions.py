@@ -1,25 +1,25 @@
-"""Browser sessions: opaque tokens in a cookie, kept in Redis as hashes, revocable one by one."""
+"""Browser sessions: opaque tokens, kept in Redis as hashes, revocable one by one."""
 
 from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import Any, cast
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
-from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
-from starlette.responses import Response
-from starlette.types import Scope
 
-from api.credentials import Found, as_text, digest, end_credentials, moment, now, read_fields
-from api.principal import EVERYTHING, OWNER, Principal
+from core.accounts.credentials import (
+    Found,
+    as_text,
+    digest,
+    end_credentials,
+    moment,
+    now,
+    read_fields,
+)
+from core.accounts.principal import EVERYTHING, OWNER, Principal
 from core.store import keys
-
-COOKIE = "asst_session"
-SECURE_COOKIE = "__Host-asst_session"
-"""Under https; the prefix makes browsers refuse it from other hosts and without Secure."""
 
 TOKEN_BYTES = 32
 TOKEN_LENGTH = 43
@@ -96,39 +96,3 @@ async def _all_sessions(redis: Redis, user_id: str) -> dict[str, dict[str, str]]
             pipe.hgetall(keys.session(hashed))
         answers = cast("list[dict[bytes, bytes]]", await pipe.execute())
     return {hashed: as_text(answer) for hashed, answer in zip(digests, answers, strict=True)}
-
-
-def cookie_name(scope: Scope) -> str:
-    """The session cookie's name on this connection."""
-    return SECURE_COOKIE if scope["scheme"] == "https" else COOKIE
-
-
-def cookie_token(scope: Scope, header: str) -> str:
-    """The token in a Cookie header, or ""."""
-    token = cookie_parser(header).get(cookie_name(scope), "")
-    return token if len(token) == TOKEN_LENGTH else ""
-
-
-def request_token(scope: Scope) -> str:
-    """The token that came with a request, or ""."""
-    return cookie_token(scope, "; ".join(Headers(scope=scope).getlist("cookie")))
-
-
-def set_cookie(response: Response, scope: Scope, token: str, days: int) -> None:
-    """Hand the token to the browser; scripts cannot read it, other sites cannot send it."""
-    response.set_cookie(value=token, max_age=days * 86_400, **_attributes(scope))
-
-
-def clear_cookie(response: Response, scope: Scope) -> None:
-    """Make the browser forget the token."""
-    response.delete_cookie(**_attributes(scope))
-
-
-def _attributes(scope: Scope) -> Any:
-    return {
-        "key": cookie_name(scope),
-        "path": "/",
-        "secure": scope["scheme"] == "https",
-        "httponly": True,
-        "samesite": "strict",
-    }

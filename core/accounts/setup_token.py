@@ -14,8 +14,8 @@ from typing import cast
 
 from redis.asyncio import Redis
 
-from api.credentials import digest
-from api.passwords import is_set_up
+from core.accounts.credentials import digest
+from core.accounts.passwords import is_set_up
 from core.errors import ConfigError
 from core.home.secrets import create_private
 from core.store import keys

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from core.models.collector import Collector
-from core.models.pieces import Answer
-from core.models.splitter import Splitter
-from core.models.tooltext import known_tools
+from core.models.wire.collector import Collector
+from core.models.wire.pieces import Answer
+from core.models.wire.splitter import Splitter
+from core.models.wire.tooltext import known_tools
 from tests.support.gateways import NOW, WEATHER
 
 TOOLS = known_tools([WEATHER, NOW])

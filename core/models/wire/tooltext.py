@@ -11,8 +11,8 @@ from typing import Any, TypeAlias, cast
 
 import orjson
 
-from core.models.calls import clean_name, new_id, read_arguments
-from core.models.pieces import ToolCall
+from core.models.wire.calls import clean_name, new_id, read_arguments
+from core.models.wire.pieces import ToolCall
 
 Tools: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Name of each bound tool → the properties of its JSON schema."""

@@ -9,17 +9,17 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from core.models.calls import read_arguments
-from core.models.capabilities import DEFAULT, Capabilities
-from core.models.catalog import ModelInfo, choose, list_models, normal_base, server_kind
-from core.models.chunks import ChunkReader
-from core.models.context import served_context
 from core.models.errors import ModelError
-from core.models.pieces import Answer
 from core.models.recovery import Recovery
 from core.models.request import Options, build, encode
-from core.models.tooltext import known_tools
-from core.models.transport import Transport
+from core.models.servers.capabilities import DEFAULT, Capabilities
+from core.models.servers.catalog import ModelInfo, choose, list_models, normal_base, server_kind
+from core.models.servers.context import served_context
+from core.models.wire.calls import read_arguments
+from core.models.wire.chunks import ChunkReader
+from core.models.wire.pieces import Answer
+from core.models.wire.tooltext import known_tools
+from core.models.wire.transport import Transport
 from core.settings.groups import ModelSettings
 
 TOTAL_SECONDS = 30.0

@@ -9,8 +9,16 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 
-from api.credentials import Found, as_text, digest, end_credentials, moment, now, read_fields
-from api.principal import CHAT, EVERYTHING, Principal, Scope
+from core.accounts.credentials import (
+    Found,
+    as_text,
+    digest,
+    end_credentials,
+    moment,
+    now,
+    read_fields,
+)
+from core.accounts.principal import CHAT, EVERYTHING, Principal, Scope
 from core.errors import Invalid
 from core.store import keys
 

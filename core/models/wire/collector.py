@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.models.pieces import Piece, ReasoningPiece, ReclassifyPiece, TextPiece
+from core.models.wire.pieces import Piece, ReasoningPiece, ReclassifyPiece, TextPiece
 
 
 class Collector:

@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from core.models import capabilities
-from core.models.capabilities import Capabilities, forget_old_refusals
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
+from core.models.servers import capabilities
+from core.models.servers.capabilities import Capabilities, forget_old_refusals
 from core.settings.groups import Settings
 from tests.support.gateways import ask, opened
 from tests.support.quirks_server import ModelServer, serve

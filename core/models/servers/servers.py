@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from core.models.capabilities import DEFAULT, Capabilities, load, save
-from core.models.catalog import ModelInfo, ServerKind, choose, list_models, normal_base
-from core.models.discovery import Server
 from core.models.errors import ModelError
-from core.models.transport import Transport
+from core.models.servers.capabilities import DEFAULT, Capabilities, load, save
+from core.models.servers.catalog import ModelInfo, ServerKind, choose, list_models, normal_base
+from core.models.servers.discovery import Server
+from core.models.wire.transport import Transport
 from core.settings.groups import ModelSettings
 
 FOUND_SECONDS = 60

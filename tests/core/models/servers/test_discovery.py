@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from core.models.catalog import ServerKind, choose, normal_base, parse_models
-from core.models.discovery import Server, discover
 from core.models.errors import ModelError
-from core.models.transport import Transport, open_transport
+from core.models.servers.catalog import ServerKind, choose, normal_base, parse_models
+from core.models.servers.discovery import Server, discover
+from core.models.wire.transport import Transport, open_transport
 from core.settings.groups import Settings
 from tests.support.gateways import ask, opened
 from tests.support.quirks_server import Handler, ModelServer, load_scenarios, refuse, say, serve

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from core.models import capabilities
 from core.models.gateway import Gateway
-from core.models.probe import ProbeReport, probe
-from core.models.transport import open_transport
+from core.models.servers import capabilities
+from core.models.servers.probe import ProbeReport, probe
+from core.models.wire.transport import open_transport
 from core.settings.groups import ModelSettings, Settings
 from tests.support.gateways import ask
 from tests.support.quirks_server import (

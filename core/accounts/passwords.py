@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from redis.asyncio import Redis
 
-from api.sessions import revoke_all_sessions
+from core.accounts.sessions import revoke_all_sessions
 from core.errors import Invalid
 from core.store import keys
 

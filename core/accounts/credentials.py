@@ -10,7 +10,7 @@ from typing import cast
 
 from redis.asyncio import Redis
 
-from api.principal import Principal
+from core.accounts.principal import Principal
 from core.store import keys
 
 TOUCH_SECONDS = 60

@@ -1,0 +1,1 @@
+"""Who uses the assistant: accounts, passwords, sessions, API keys, user data."""

@@ -1,0 +1,1 @@
+"""Model servers: where they are, what they can do."""

@@ -1,0 +1,1 @@
+"""From bytes of a model server to pieces of an answer."""
