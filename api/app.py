@@ -4,44 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import socket
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from types import FrameType
 
-import uvicorn
 from fastapi import FastAPI
 
-from api.announce import announce, forget_address
 from api.auth import install_auth
 from api.condition import Condition
-from api.export import export_router
-from api.metrics import HttpMeter, metrics_router
-from api.openai_compat import openai_router
-from api.origins import Listening
-from api.settings import settings_router
-from api.sse import Streams, sse_router
-from api.stalled import CutsOffStalled
-from api.status import status_router
-from api.system import system_router
-from api.threads import threads_router
+from api.middleware.meter import HttpMeter
+from api.middleware.origins import Listening
+from api.openai.face import openai_router
+from api.routes.events import sse_router
+from api.routes.export import export_router
+from api.routes.metrics import metrics_router
+from api.routes.settings import settings_router
+from api.routes.status import status_router
+from api.routes.system import system_router
+from api.routes.threads import threads_router
+from api.stream import Streams
 from core.conversations.hub import Hub
 from core.engine.jobs import Jobs, open_job_client
-from core.errors import ConfigError
 from core.live_settings.watch import watch_settings
 from core.services import Services, open_services
-from core.settings.groups import ServerSettings
 from core.settings.source import Loaded
 from core.store.connection import connect
 from core.telemetry.share import Sharing, process_name, sharing
 from dashboard.pages import mount_dashboard, open_looks
 
 log = logging.getLogger(__name__)
-
-GRACE = 5
-"""Seconds that open requests have to end at shutdown."""
 
 
 @dataclass(frozen=True)
@@ -109,83 +100,3 @@ def _background(stack: AsyncExitStack, task: asyncio.Task[None]) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
     stack.push_async_callback(stop)
-
-
-def bind(settings: ServerSettings) -> socket.socket:
-    """The listening socket. Raises ConfigError when the address or port cannot be had."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
-            "stop what uses it, or set ASSISTANT_PORT (0 takes a free one)"
-        ) from error
-    listener.listen(2048)
-    return listener
-
-
-class _Server(uvicorn.Server):
-    """Tells open streams of a shutdown first, so that clients hear a farewell."""
-
-    def __init__(self, config: uvicorn.Config, farewell: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._farewell = farewell
-        self._asked_to_exit = asyncio.Event()
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Stop on SIGTERM and SIGINT, and then return: uvicorn's own way dies of the signal at the
-        end,
-        before anything of ours is closed."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        yield
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        self._asked_to_exit.set()
-
-    async def main_loop(self) -> None:
-        """uvicorn's loop, every two seconds instead of ten times in one: half of what an idle web
-        process costs. Each tick renews the ``Date`` header; a tenth of a second is its unit."""
-        tick = 0
-        while not await self.on_tick(tick):
-            tick = (tick + 20) % 864_000
-            with suppress(TimeoutError):
-                async with asyncio.timeout(2):
-                    await self._asked_to_exit.wait()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._farewell()
-        await super().shutdown(sockets)
-
-
-async def run_web(loaded: Loaded, url: str, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    port = listener.getsockname()[1]
-    async with open_web(loaded, url, Listening(port)) as web:
-        config = uvicorn.Config(
-            web.app,
-            http=CutsOffStalled,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=True,
-            proxy_headers=False,
-            h11_max_incomplete_event_size=64 * 1024,
-            timeout_graceful_shutdown=GRACE,
-            timeout_keep_alive=30,
-            lifespan="off",
-        )
-        server = _Server(config, web.streams.farewell)
-        announcement = asyncio.create_task(announce(web.services, port))
-        try:
-            await server.serve(sockets=[listener])
-        finally:
-            announcement.cancel()
-            forget_address(loaded.settings.home)

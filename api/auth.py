@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI
 
-from api.accounts import Accounts, accounts_router
-from api.guard import Away, Guard, Live
-from api.origins import Listening
-from api.problems import install_problems
+from api.middleware.guard import Away, Guard, Live
+from api.middleware.origins import Listening
+from api.middleware.problems import install_problems
+from api.routes.account import Accounts, accounts_router
 from core.accounts.directory import Directory
 from core.accounts.revocations import Revocations
 from core.store.client import Store

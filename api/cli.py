@@ -13,18 +13,21 @@ from types import ModuleType
 from core.errors import AssistantError, ConfigError, StoreUnavailable
 
 COMMANDS = {
-    "up": ("api.up", "start everything: embedded server, web page and API, worker"),
-    "api": ("api.serve", "start the web page and the API alone"),
-    "worker": ("api.work", "start a worker alone"),
-    "demo": ("api.up", "like up, with a scripted model, for a look without a model of your own"),
-    "chat": ("api.chat", "talk in the terminal"),
-    "doctor": ("api.doctor", "check the installation and say how to mend it"),
-    "key": ("api.key", "create, list and revoke API keys"),
-    "password": ("api.password", "reset the password"),
-    "backup": ("api.backup", "write all conversations and settings to a file"),
-    "restore": ("api.restore", "put a backup into an empty data folder"),
-    "user": ("api.user", "export or erase all data of a user"),
-    "demo-model": ("api.demo_model", ""),
+    "up": ("api.commands.up", "start everything: embedded server, web page and API, worker"),
+    "api": ("api.commands.serve", "start the web page and the API alone"),
+    "worker": ("api.commands.work", "start a worker alone"),
+    "demo": (
+        "api.commands.up",
+        "like up, with a scripted model, for a look without a model of your own",
+    ),
+    "chat": ("api.commands.chat.talk", "talk in the terminal"),
+    "doctor": ("api.commands.doctor.report", "check the installation and say how to mend it"),
+    "key": ("api.commands.key", "create, list and revoke API keys"),
+    "password": ("api.commands.password", "reset the password"),
+    "backup": ("api.commands.backup", "write all conversations and settings to a file"),
+    "restore": ("api.commands.restore", "put a backup into an empty data folder"),
+    "user": ("api.commands.user", "export or erase all data of a user"),
+    "demo-model": ("api.demo.model", ""),
 }
 """Command → (module with ``configure(parser)`` and ``run(args) -> exit code``, help).
 

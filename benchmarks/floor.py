@@ -31,8 +31,8 @@ from core.settings.groups import ModelSettings, Settings, StoreSettings
 from core.store.client import Store
 from core.store.connection import connect
 from core.store.scripts import read_scripts
-from graph.checkpoint import RedisSaver
-from graph.turn_saver import TurnSaver
+from graph.checkpoint.saver import RedisSaver
+from graph.checkpoint.turn import TurnSaver
 from nodes.state import State
 
 TURNS, RUNS = 60, 6

@@ -27,8 +27,8 @@ from redis.asyncio import ConnectionPool, Redis
 from core.home.embedded import socket_url, start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
-from graph.checkpoint import RedisSaver
-from nodes.messages import messages_reducer
+from graph.checkpoint.saver import RedisSaver
+from nodes.reducer import messages_reducer
 
 LENGTHS = (10, 100, 1000)
 STEPS = 20

@@ -18,7 +18,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from api.announce import read_address
-from api.demo_model import MODEL
+from api.demo.model import MODEL
 from benchmarks.machine import group
 from benchmarks.wire import PATIENCE, Lost, Wire, open_wire
 from core.accounts.api_keys import create_key

@@ -20,7 +20,7 @@ from langgraph.types import RetryPolicy, TimeoutPolicy
 
 from core.errors import StoreUnavailable
 from core.settings.groups import Settings
-from graph.checkpoint_select import Saver
+from graph.checkpoint.select import Saver
 from nodes.assistant import assistant
 from nodes.evaluate import evaluate
 from nodes.guard import fan_out, guard

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from core.engine.jobs import ERASE_THREAD, Job
 from core.errors import AssistantError
 from core.services import Services
-from graph.checkpoint_select import Saver
+from graph.checkpoint.select import Saver
 
 log = logging.getLogger(__name__)
 

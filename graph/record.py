@@ -19,7 +19,7 @@ from core.events import (
     TurnStarted,
     Usage,
 )
-from nodes.shown import answer_id
+from nodes.request.shown import answer_id
 
 MAX_REASONING = 50_000
 """Characters of thinking that the transcript keeps."""

@@ -11,7 +11,7 @@ from langgraph.types import StateSnapshot
 
 from core.engine.mailbox import Turn
 from core.events import Event
-from nodes.shown import show
+from nodes.request.shown import show
 from nodes.state import State, of_this_turn
 
 

@@ -27,8 +27,8 @@ from core.engine.turns import Ending, HandOver, TurnControl, plain_ending
 from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
 from core.events import Event, Notice, TurnFailed, TurnFinished
 from graph.build import Graph
-from graph.checkpoint import CheckpointUnreadable
-from graph.checkpoint_select import Saver, for_turn, set_aside, settle, trim
+from graph.checkpoint.saver import CheckpointUnreadable
+from graph.checkpoint.select import Saver, for_turn, set_aside, settle, trim
 from graph.record import Record
 from graph.replay import replay
 from nodes.state import Context, Emit, State, TurnState

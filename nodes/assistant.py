@@ -30,10 +30,10 @@ from core.models.wire.pieces import (
     ReclassifyPiece,
     TextPiece,
 )
-from nodes.context import model_messages
-from nodes.offers import may_call_tools, offered
-from nodes.room import Room
-from nodes.shown import BETWEEN, about, answer_id, show
+from nodes.request.context import model_messages
+from nodes.request.offers import may_call_tools, offered
+from nodes.request.room import Room
+from nodes.request.shown import BETWEEN, about, answer_id, show
 from nodes.state import (
     Context,
     Emit,

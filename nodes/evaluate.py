@@ -14,8 +14,8 @@ from langgraph.runtime import Runtime
 from core.errors import AssistantError
 from core.events import Notice
 from core.models.estimate import text_tokens
-from nodes.ask import ask
-from nodes.fitting import SMALLEST, middle_out
+from nodes.request.ask import ask
+from nodes.request.fitting import SMALLEST, middle_out
 from nodes.state import INTERNAL, Context, State, TurnState
 
 log = logging.getLogger(__name__)

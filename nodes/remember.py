@@ -13,10 +13,10 @@ from langgraph.runtime import Runtime
 
 from core.errors import AssistantError
 from core.models.estimate import text_tokens
-from nodes.ask import ask
 from nodes.evaluate import transcript
+from nodes.request.ask import ask
+from nodes.request.window import overflow
 from nodes.state import Context, State
-from nodes.window import overflow
 
 log = logging.getLogger(__name__)
 

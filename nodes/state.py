@@ -15,7 +15,7 @@ from langgraph.channels.delta import DeltaChannel
 
 from core.events import Event
 from core.services import Services
-from nodes.messages import messages_reducer
+from nodes.reducer import messages_reducer
 from tools.base import Toolbox
 
 SNAPSHOT_FREQUENCY = 10

@@ -78,8 +78,8 @@ def cancel_flag(thread_id: str, run_id: str) -> str:
 
 
 def checkpoint(thread_id: str, kind: str, ns: str = "") -> str:
-    """Checkpoints of the graph (kinds: see graph/checkpoint.py). Owner: graph.checkpoint ·
-    thread."""
+    """Checkpoints of the graph (kinds: see graph/checkpoint/saver.py). Owner:
+    graph.checkpoint.saver · thread."""
     return thread(thread_id, f"cp:{kind}:{ns}")
 
 

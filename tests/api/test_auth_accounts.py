@@ -14,8 +14,8 @@ import pytest
 from fastapi import Request
 from redis.asyncio import Redis
 
-from api.cookies import COOKIE
-from api.principal import just_confirmed
+from api.middleware.cookies import COOKIE
+from api.middleware.principal import just_confirmed
 from core.accounts.credentials import digest
 from core.accounts.passwords import reset_password
 from core.accounts.principal import OWNER, Principal

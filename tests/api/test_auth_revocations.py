@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from api.auth import Auth
-from api.cookies import COOKIE
+from api.middleware.cookies import COOKIE
 from core.accounts.api_keys import create_key, revoke_key
 from core.accounts.credentials import digest
 from core.accounts.principal import OWNER

@@ -13,8 +13,8 @@ from fastapi import APIRouter, FastAPI, Request
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from api.body import json_route, parse_json, read_json
-from api.problems import PROBLEM, install_problems
+from api.middleware.body import json_route, parse_json, read_json
+from api.middleware.problems import PROBLEM, install_problems
 from core.errors import Malformed
 from tests.api.web import Thing
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from api.chat_client import Frames
+from api.commands.chat.client import Frames
 from tests.support.commands import FRONT, command, environment, start
 from tests.support.fake_assistant import (
     CUT,

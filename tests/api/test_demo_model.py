@@ -20,8 +20,8 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from api.demo_model import MODEL, TOKEN, create_demo_app
-from api.demo_script import text_file
+from api.demo.model import MODEL, TOKEN, create_demo_app
+from api.demo.script import text_file
 from core.models.errors import ModelError
 from core.models.servers.probe import probe
 from core.models.wire.pieces import Answer

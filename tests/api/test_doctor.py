@@ -14,11 +14,11 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from api import doctor_local as local
-from api.demo_model import create_demo_app
-from api.doctor_servers import server_findings
-from api.doctor_store import store_findings
-from api.finding import Finding
+from api.commands.doctor import local as local
+from api.commands.doctor.finding import Finding
+from api.commands.doctor.servers import server_findings
+from api.commands.doctor.store import store_findings
+from api.demo.model import create_demo_app
 from core.accounts.passwords import set_first_password
 from core.settings.groups import ModelSettings, Settings
 from core.store import keys

@@ -8,7 +8,7 @@ from typing import Any
 
 from sse_starlette import EventSourceResponse
 
-from api.sse import respond
+from api.stream import respond
 from tests.support.waiting import wait_until
 
 

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import Message, Receive, Scope, Send
 
-from api.metrics import HttpMeter, route_of
+from api.middleware.meter import HttpMeter, route_of
 from core.metrics import API
 from tests.support.stack import Stack, events, running_stack
 from tests.support.waiting import wait_until

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.openai_chunks import Encoder, TurnError
+from api.openai.chunks import Encoder, TurnError
 from core.conversations.journal import Entry
 
 

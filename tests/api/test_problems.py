@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI, HTTPException
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from api.problems import PROBLEM, install_problems
+from api.middleware.problems import PROBLEM, install_problems
 from core.errors import AssistantError, NotFound, RateLimited, StoreUnavailable
 
 

@@ -15,10 +15,10 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel
 
 from api.auth import Auth, install_auth
-from api.body import json_route
-from api.guard import Away
-from api.origins import Listening
-from api.principal import signed_in
+from api.middleware.body import json_route
+from api.middleware.guard import Away
+from api.middleware.origins import Listening
+from api.middleware.principal import signed_in
 from core.settings.groups import SecuritySettings, Settings
 from core.store.client import Store
 from tests.support.waiting import wait_until

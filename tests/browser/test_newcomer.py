@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, expect
 
-from api.demo_model import create_demo_app
+from api.demo.model import create_demo_app
 from tests.browser.conftest import Watch
 from tests.browser.fake_state import World
 from tests.support.stack import ROOT

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from core.store.keys import PREFIX
-from graph.checkpoint import RedisSaver
+from graph.checkpoint.saver import RedisSaver
 from nodes.tool_agent import UNKNOWN
 from tests.chaos.traffic import Conversation, Sent
 from tests.chaos.world import EFFECTS_FILE, World

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import orjson
 from aiohttp import web
 
-from api.demo_model import create_demo_app
+from api.demo.model import create_demo_app
 
 ModelFault = Literal["slow", "hang", "stall", "garbage", "endless", "cut", "error", "noise"]
 """slow: a late start · hang: no answer, then a cut · stall: silence within the answer · garbage: no

@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import orjson
 
-from api import cli, serve
+from api import cli
+from api.commands import serve
 from core.settings.source import LIFELINE_VARIABLE
 from tests.support import worker_with_effects
 

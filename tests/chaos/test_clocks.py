@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from api.demo_script import bench_tokens
+from api.demo.script import bench_tokens
 from tests.chaos.checker import logged
 from tests.chaos.clocks import MISSING, find_library
 from tests.chaos.measure import new_thread, say, until

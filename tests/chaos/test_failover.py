@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from api.demo_script import bench_tokens
+from api.demo.script import bench_tokens
 from tests.chaos.checker import effects_of, logged
 from tests.chaos.measure import new_thread, recovered, say, until
 from tests.chaos.world import World, running_world

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from api.demo_script import bench_tokens
+from api.demo.script import bench_tokens
 from tests.chaos.world import World
 from tests.support.stack import Received, Shown, events
 from tests.support.waiting import wait_until

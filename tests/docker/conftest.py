@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from api.demo_model import create_demo_app
+from api.demo.model import create_demo_app
 from tests.docker.composed import Composed, copy_project, docker, free_port
 
 LINK = re.compile(r"(http://127\.0\.0\.1:\d+)/setup#(\S+)")

@@ -15,7 +15,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot, interrupt
 from redis.asyncio import ConnectionPool, Redis
 
-from nodes.messages import messages_reducer
+from nodes.reducer import messages_reducer
 
 SNAPSHOT_EVERY = 7
 

@@ -11,7 +11,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from redis.asyncio import Redis
 
-from graph.checkpoint import RedisSaver
+from graph.checkpoint.saver import RedisSaver
 from tests.graph.checkpoint_graphs import chat_graph, thread, view
 
 DURABILITIES = ("sync", "async", "exit")

@@ -9,7 +9,7 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import Capability
 from redis.asyncio import Redis
 
-from graph.checkpoint import RedisSaver
+from graph.checkpoint.saver import RedisSaver
 
 REQUIRED = (
     "put",

@@ -20,7 +20,7 @@ from langgraph.graph import END, START, StateGraph
 from redis.asyncio import Redis
 
 from core.store import keys
-from graph.checkpoint import RedisSaver
+from graph.checkpoint.saver import RedisSaver
 from tests.graph.checkpoint_graphs import (
     Chat,
     Counting,

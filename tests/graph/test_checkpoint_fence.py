@@ -16,8 +16,8 @@ from core.errors import Fenced, StoreUnavailable
 from core.store import keys
 from core.store.connection import connect
 from core.store.scripts import read_scripts
-from graph.checkpoint import SCRIPTS, RedisSaver
-from graph.checkpoint_select import for_turn
+from graph.checkpoint.saver import SCRIPTS, RedisSaver
+from graph.checkpoint.select import for_turn
 from tests.graph.checkpoint_graphs import Counting, about, chat_graph, checkpoint, thread
 
 

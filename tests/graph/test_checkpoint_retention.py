@@ -11,7 +11,7 @@ from langgraph.graph import END, START, StateGraph
 from redis.asyncio import Redis
 
 from core.store import keys
-from graph.checkpoint import CheckpointUnreadable, RedisSaver
+from graph.checkpoint.saver import CheckpointUnreadable, RedisSaver
 from tests.graph.checkpoint_graphs import (
     SNAPSHOT_EVERY,
     Chat,

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from core.errors import ConfigError, Fenced
 from core.settings.groups import Settings, StoreSettings
 from core.store import keys
-from graph.checkpoint import RedisSaver
-from graph.checkpoint_select import check_modules, for_turn, open_saver, set_aside, trim
+from graph.checkpoint.saver import RedisSaver
+from graph.checkpoint.select import check_modules, for_turn, open_saver, set_aside, trim
 from tests.graph.checkpoint_graphs import about, checkpoint, thread
 
 

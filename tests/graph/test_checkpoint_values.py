@@ -18,8 +18,8 @@ from langgraph.types import Interrupt, Send
 from redis.asyncio import Redis
 
 from core.store import keys
-from graph.checkpoint import RedisSaver
-from graph.checkpoint_codec import dump, pack_writes, read, read_writes
+from graph.checkpoint.codec import dump, pack_writes, read, read_writes
+from graph.checkpoint.saver import RedisSaver
 from tests.graph.checkpoint_graphs import about, checkpoint, thread
 
 ROOT = Path(__file__).parents[2]
@@ -162,7 +162,7 @@ from typing import TypedDict
 from langgraph.checkpoint.serde import _msgpack
 from langgraph.graph import END, START, StateGraph
 from core.store.client import connect
-from graph.checkpoint import RedisSaver
+from graph.checkpoint.saver import RedisSaver
 assert _msgpack.STRICT_MSGPACK_ENABLED
 
 @dataclass

@@ -10,8 +10,8 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import id as maker
 from redis.asyncio import Redis
 
-from graph.checkpoint import RedisSaver
-from graph.checkpoint_ids import go_on_after
+from graph.checkpoint.ids import go_on_after
+from graph.checkpoint.saver import RedisSaver
 from tests.graph.checkpoint_graphs import chat_graph, thread
 
 HOUR_NS = 3600 * 10**9

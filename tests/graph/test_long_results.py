@@ -12,7 +12,7 @@ from core.engine.kept import KeptResults, is_kept, result_id
 from core.engine.ledger import CURRENT_TURN
 from core.models.estimate import text_tokens
 from core.store.client import Store
-from nodes.offers import READ_ROUNDS
+from nodes.request.offers import READ_ROUNDS
 from nodes.tool_agent import SHORT, once, presented
 from tests.support.studio import Reply, calls, in_order, kinds, shown, studio, text
 from tools import kept_results

@@ -22,8 +22,8 @@ from langgraph.checkpoint.serde.types import (
     _DeltaSnapshot,  # pyright: ignore[reportPrivateUsage] - what a delta channel stores
 )
 
-from graph.checkpoint_codec import UNREADABLE, dump, read
-from graph.message_rows import pack, unpack
+from graph.checkpoint.codec import UNREADABLE, dump, read
+from graph.checkpoint.rows import pack, unpack
 
 SERDE = JsonPlusSerializer(allowed_msgpack_modules=None)
 

@@ -16,7 +16,7 @@ from core.engine.mailbox import Turn
 from core.store import keys
 from core.store.client import Store
 from core.store.opening import open_store
-from graph.checkpoint import RedisSaver
+from graph.checkpoint.saver import RedisSaver
 from tests.support.desk import USER
 from tests.support.fault_proxy import FaultProxy, Fuse, fault_proxy
 from tests.support.studio import (

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from core.engine.mailbox import Found
 from core.errors import Fenced
 from core.store import keys
-from graph.checkpoint import RedisSaver
-from graph.checkpoint_select import settle
-from graph.turn_saver import TurnSaver
+from graph.checkpoint.saver import RedisSaver
+from graph.checkpoint.select import settle
+from graph.checkpoint.turn import TurnSaver
 from tests.graph.checkpoint_graphs import Chat, about, answer, checkpoint, thread
 
 EPOCH = 3

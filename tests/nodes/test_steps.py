@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from core.errors import ToolError
 from nodes.evaluate import Grade, parse, transcript
 from nodes.recall import mended
+from nodes.request.window import is_user, overflow, window
 from nodes.state import INTERNAL, answer_text, current_answer, dangling_calls, of_this_turn
 from nodes.tool_agent import run_call
-from nodes.window import is_user, overflow, window
 from tools.base import Caller, InjectedCaller, Skill, skill
 
 CALLER = Caller("u1", "t1", "t1.r")

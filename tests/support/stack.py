@@ -20,7 +20,7 @@ import orjson
 from aiohttp import web
 
 from api.announce import ADDRESS_FILE
-from api.demo_model import create_demo_app
+from api.demo.model import create_demo_app
 from core.accounts.api_keys import create_key
 from core.accounts.passwords import set_first_password
 from core.home.embedded import EmbeddedServer, running_server, start_server

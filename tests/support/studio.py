@@ -27,8 +27,8 @@ from core.settings.source import Layer, build
 from core.store import keys
 from core.store.client import Store
 from graph.build import Graph, build_graph
-from graph.checkpoint import RedisSaver
-from graph.checkpoint_select import read_beside
+from graph.checkpoint.saver import RedisSaver
+from graph.checkpoint.select import read_beside
 from graph.runner import Runner
 from nodes.state import Context
 from tests.support.desk import USER, Desk

@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import orjson
 import uvloop
 
-from api.process import follow_parent, process_settings, running_store
+from api.commands.process import follow_parent, process_settings, running_store
 from core.errors import AssistantError
 from core.services import Services
 from core.settings.source import Loaded
-from graph.worker import run_worker
+from graph.process import run_worker
 from tools.base import InjectedCaller, Skill, skill
 from tools.toolsets import TOOLSETS
 

