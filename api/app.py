@@ -24,7 +24,7 @@ from api.routes.system import system_router
 from api.routes.threads import threads_router
 from api.stream import Streams
 from core.conversations.hub import Hub
-from core.engine.jobs import Jobs, open_job_client
+from core.jobs.jobs import Jobs, open_job_client
 from core.live_settings.watch import watch_settings
 from core.services import Services, open_services
 from core.settings.source import Loaded

@@ -7,8 +7,8 @@ import logging
 import random
 from collections.abc import Sequence
 
-from core.engine.jobs import ERASE_THREAD, Job
 from core.errors import AssistantError
+from core.jobs.jobs import ERASE_THREAD, Job
 from core.services import Services
 from graph.checkpoint.select import Saver
 

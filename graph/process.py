@@ -11,8 +11,8 @@ from typing import cast
 
 import orjson
 
-from core.engine.jobs import running_jobs
 from core.engine.worker import Worker
+from core.jobs.jobs import running_jobs
 from core.metrics import show_zeros
 from core.services import Services, open_services
 from core.settings.source import Loaded, set_strict_msgpack

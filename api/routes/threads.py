@@ -13,10 +13,10 @@ from api.middleware.body import json_route
 from api.middleware.principal import signed_in
 from core.conversations.inbox import Accepted
 from core.conversations.threads import Thread
-from core.engine.jobs import ERASE_THREAD, Jobs
 from core.errors import Conflict, Invalid, StoreError
 from core.events import Inbound
 from core.ids import new_id, thread_of_run
+from core.jobs.jobs import ERASE_THREAD, Jobs
 from core.services import Services
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from redis.exceptions import ConnectionError
 
 from api import cli
 from core.conversations.hub import Hub
-from core.engine import job_queue
 from core.errors import StoreFull, StoreUnavailable
+from core.jobs import queue
 from core.store import keys, listening
 from core.store.client import DEADLINE, PATIENCE, Patience
 from core.store.connection import SOCKET_TIMEOUT, connect
@@ -93,7 +93,7 @@ def test_an_outage_filled_the_log_with_tracebacks_of_the_job_runner() -> None:
     record = logging.LogRecord(
         "docket.worker", logging.WARNING, "", 0, "no %s", ("luck",), (type(error), error, None)
     )
-    assert job_queue.Brief().filter(record)
+    assert queue.Brief().filter(record)
     assert record.exc_info is None
     assert record.getMessage() == "no luck (ConnectionError: away)"
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
-from core.engine import jobs
-from core.engine.jobs import Jobs, open_job_client, running_jobs
 from core.errors import StoreUnavailable
+from core.jobs import jobs
+from core.jobs.jobs import Jobs, open_job_client, running_jobs
 from tests.support.waiting import wait_until
 
 SOON = timedelta(seconds=2)

@@ -1,7 +1,7 @@
 """Background jobs and schedules: durable, retried, run by any worker. Turns do not go through here
 (docs/decisions.md says why).
 
-What does the work (core/engine/job_queue.py, on pydocket) takes a quarter of a second to load, so
+What does the work (core/jobs/queue.py, on pydocket) takes a quarter of a second to load, so
 it is loaded when it is needed: in the web process with the first job, in a worker when that is
 ready.
 """
@@ -58,7 +58,7 @@ class Implementation(Protocol):
 
 
 async def _implementation() -> Implementation:
-    module = await asyncio.to_thread(importlib.import_module, "core.engine.job_queue")
+    module = await asyncio.to_thread(importlib.import_module, "core.jobs.queue")
     return cast("Implementation", module)
 
 

@@ -1,4 +1,4 @@
-"""The queue behind background jobs, on pydocket. Loaded late: see core/engine/jobs.py.
+"""The queue behind background jobs, on pydocket. Loaded late: see core/jobs/jobs.py.
 
 Arguments are plain strings only: pydocket serialises them in a way that runs code when read, so
 nothing but our own text may be in them.
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from docket import Docket, ExponentialRetry, Retry, Worker
 from redis.exceptions import RedisError
 
-from core.engine.jobs import Job
+from core.jobs.jobs import Job
 from core.store import keys
 
 HEARTBEAT = timedelta(seconds=20)
@@ -37,7 +37,7 @@ def retried() -> ExponentialRetry:
 
 
 class DocketQueue:
-    """core.engine.jobs.Queue on pydocket."""
+    """core.jobs.jobs.Queue on pydocket."""
 
     def __init__(self, docket: Docket) -> None:
         self._docket = docket
