@@ -161,7 +161,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 from langgraph.checkpoint.serde import _msgpack
 from langgraph.graph import END, START, StateGraph
-from core.store.client import connect
+from core.store.connection import connect
 from graph.checkpoint.saver import RedisSaver
 assert _msgpack.STRICT_MSGPACK_ENABLED
 

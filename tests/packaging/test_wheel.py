@@ -89,7 +89,7 @@ def test_the_installed_program_runs_and_finds_its_data(installed: Path, tmp_path
     program = (
         "import assistant, core.settings.source as s\n"
         "from pathlib import Path\n"
-        "print(Path(s.__file__).parent.parent, s.default_config().is_file())"
+        "print(Path(s.__file__).parents[2], s.default_config().is_file())"
     )
     answer = python("-P", "-c", program, cwd=tmp_path, path=(installed,))
     assert answer.split() == [str(installed / "_assistant"), "True"]
