@@ -227,6 +227,21 @@ def dead_letters() -> str:
     return f"{PREFIX}:dead"
 
 
+def asks() -> str:
+    """List of questions (ids) that wait for a worker. Owner: core.asks.client · seconds."""
+    return f"{PREFIX}:asks"
+
+
+def ask(ask_id: str) -> str:
+    """String, one question as JSON. Owner: core.asks.client · until its deadline."""
+    return f"{PREFIX}:ask:{ask_id}"
+
+
+def answer(ask_id: str) -> str:
+    """List with the answer to a question. Owner: core.asks.answering · 10 s."""
+    return f"{PREFIX}:answer:{ask_id}"
+
+
 def cancellations() -> str:
     """Pub/sub channel of cancelled runs. Owner: core.conversations.inbox · no storage."""
     return f"{PREFIX}:cancel"
@@ -360,6 +375,21 @@ def is_transient(name: str) -> bool:
 
 
 _TRANSIENT = frozenset(
-    (doorbell(), workers(), telemetry_processes(), setup_token(), graph_drawing(), state_lock())
+    (
+        doorbell(),
+        asks(),
+        workers(),
+        telemetry_processes(),
+        setup_token(),
+        graph_drawing(),
+        state_lock(),
+    )
 )
-_TRANSIENT_STARTS = (worker(""), telemetry(""), session(""), login_attempts(""))
+_TRANSIENT_STARTS = (
+    worker(""),
+    telemetry(""),
+    session(""),
+    login_attempts(""),
+    ask(""),
+    answer(""),
+)
