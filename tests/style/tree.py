@@ -40,7 +40,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             hidden = path.name.startswith(".") and path.name not in (".ci", ".github")
             if not hidden and path.name not in SKIPPED_FOLDERS and path.suffix != ".egg-info":
                 yield from _walk(path)
-        elif path.suffix not in BINARY and path.name != ".env":
+        elif path.suffix not in BINARY and path.name not in (".env", ".git"):
             yield path
 
 
