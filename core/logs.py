@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from core.settings.groups import LogSettings, Settings
+from core.settings.groups import LogSettings
 
 PATTERN = re.compile(
     r"(?P<telegram>(?<!\d)\d{6,12}:[A-Za-z0-9_-]{30,})"
@@ -59,10 +59,16 @@ class Redactor:
     """Replaces secrets in text: known values and what looks like one."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
+        self._known: list[str] = []
+        self.learn(known)
+
+    def learn(self, known: Iterable[str]) -> None:
+        """Replace these values too. What was known stays known: it may still be in use
+        somewhere."""
         plain = {value for value in known if len(value) >= SHORTEST}
         # As it stands in a JSON line too, where quotes and backslashes are escaped.
         escaped = {orjson.dumps(value).decode()[1:-1] for value in plain}
-        self._known = sorted(plain | escaped, key=len, reverse=True)
+        self._known = sorted({*self._known, *plain, *escaped}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """The text without secrets."""
@@ -84,11 +90,11 @@ class TextFormatter(logging.Formatter):
         super().__init__(
             "%(asctime)s %(levelname)-7s %(name)s%(turn)s: %(message)s", defaults={"turn": ""}
         )
-        self._redact = redact
+        self.redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return self._redact(super().format(record))
+        return self.redact(super().format(record))
 
 
 class JsonFormatter(logging.Formatter):
@@ -96,7 +102,7 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
-        self._redact = redact
+        self.redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -110,15 +116,15 @@ class JsonFormatter(logging.Formatter):
             line |= {"thread_id": getattr(record, "thread_id", ""), "run_id": run_id}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return self._redact(orjson.dumps(line, default=str).decode())
+        return self.redact(orjson.dumps(line, default=str).decode())
 
 
-def secrets_of(settings: Settings) -> list[str]:
-    """The secret values that the settings hold."""
-    return [
-        value.get_secret_value()
-        for value in (settings.model.api_key, settings.cloud.api_key, settings.telegram.bot_token)
-    ]
+def redact_too(values: Iterable[str]) -> None:
+    """Keep further secrets out of the log from now on: those that were saved while we run."""
+    known = list(values)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, TextFormatter | JsonFormatter):
+            handler.formatter.redact.learn(known)
 
 
 def set_up_logging(settings: LogSettings, known: Iterable[str] = ()) -> None:

@@ -13,12 +13,17 @@ from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from core.settings.schema import forms as settings_forms
 from dashboard.addresses import destination, sign_in_address
 from dashboard.i18n import COOKIE as LANGUAGE_COOKIE
 from dashboard.i18n import Catalogue, choose_language, load_catalogues
 from dashboard.security import SecurityHeaders
 
 HERE = Path(__file__).parent
+HAND_MADE = frozenset({"model", "cloud", "orchestrator"})
+"""Groups of settings with a card of their own in templates/settings.html; others get a plain
+one."""
+
 THEME_COOKIE = "asst_theme"
 THEMES = ("light", "dark")
 
@@ -93,6 +98,7 @@ def pages(looks: Looks, modules: list[str]) -> APIRouter:
     """The router of all pages. Guarded ones read ``request.state.user``, which the API sets."""
     router = APIRouter(include_in_schema=False)
     page = looks.page
+    forms = {group: shapes for group, shapes in settings_forms().items() if group not in HAND_MADE}
 
     @router.get("/")
     @router.get("/t/{thread_id}")
@@ -101,7 +107,7 @@ def pages(looks: Looks, modules: list[str]) -> APIRouter:
 
     @router.get("/settings")
     async def settings(request: Request) -> Response:
-        return _sign_in_first(request) or page(request, "settings")
+        return _sign_in_first(request) or page(request, "settings", forms=forms)
 
     @router.get("/login")
     async def login(request: Request) -> Response:

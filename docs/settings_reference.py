@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from core.settings.groups import GROUPS, LIVE_GROUPS
+from core.settings.groups import GROUPS, LIVE_GROUPS, UNUSED
 from core.settings.source import environment_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +68,8 @@ def _config_groups() -> Iterator[str]:
     for group, model in GROUPS.items():
         yield f"\n# {model.__doc__}\n{group}:\n"
         for name, info in model.model_fields.items():
-            for line in textwrap.wrap(info.description or "", 94):
+            later = " Not used yet." if (group, name) in UNUSED else ""
+            for line in textwrap.wrap(f"{info.description}{later}", 94):
                 yield f"  # {line}\n"
             yield f"  {name}: {shown(info)}\n"
 
@@ -88,7 +89,8 @@ def _page_groups() -> Iterator[str]:
         yield "| setting | default | meaning | variable |\n|---|---|---|---|\n"
         for name, info in model.model_fields.items():
             names = ", ".join(f"`{variable}`" for variable in reversed(variables[group, name]))
-            meaning = f"{info.description}{_limits(info)}".replace("|", "\\|")
+            later = " Not used yet." if (group, name) in UNUSED else ""
+            meaning = f"{info.description}{_limits(info)}{later}".replace("|", "\\|")
             yield f"| `{group}.{name}` | `{shown(info)}` | {meaning} | {names} |\n"
 
 

@@ -13,8 +13,9 @@ import sys
 
 from core.errors import ConfigError
 from core.home.embedded import socket_path, socket_url
-from core.logs import secrets_of, set_up_logging
-from core.settings.source import Loaded, lifeline, load, misspelt
+from core.logs import set_up_logging
+from core.settings.groups import secrets_of
+from core.settings.source import Loaded, lifeline, load, misspelt, unused
 
 STOP_AFTER = 15.0
 
@@ -45,9 +46,10 @@ def room_for_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def warn_of_slips() -> None:
-    """Say which environment variables look like a misspelt setting."""
-    for warning in misspelt():
+def warn_of_slips(loaded: Loaded) -> None:
+    """Say which environment variables look like a misspelt setting, and which settings do
+    nothing."""
+    for warning in (*misspelt(), *unused(loaded)):
         print(f"assistant: {warning}", file=sys.stderr)
 
 

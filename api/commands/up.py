@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     """Run until Ctrl-C or SIGTERM."""
     if args.workers < 1:
         raise ConfigError("--workers must be at least 1")
-    warn_of_slips()
     loaded = process_settings()
+    warn_of_slips(loaded)
     demo = args.command == "demo"
     home = loaded.settings.home / "demo" if demo else loaded.settings.home
     return asyncio.run(_supervise(loaded, home, workers=args.workers, demo=demo))

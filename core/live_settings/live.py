@@ -11,7 +11,8 @@ from pydantic import SecretStr, ValidationError
 
 from core.errors import AssistantError, ConfigError, Invalid
 from core.home.secrets import SecretBox
-from core.settings.groups import GROUPS, LIVE_GROUPS, OPERATOR_ONLY, Group, Settings
+from core.logs import redact_too
+from core.settings.groups import GROUPS, LIVE_GROUPS, OPERATOR_ONLY, Group, Settings, secrets_of
 from core.settings.source import Layer, Loaded, Source, check_names
 from core.store import keys
 from core.store.client import Store
@@ -52,6 +53,7 @@ class LiveSettings:
             self._loaded = self._loaded.overlaid(saved)
         except ConfigError:
             self._loaded = self._loaded.overlaid(self._usable(saved))
+        redact_too(secrets_of(self.current))
 
     def _usable(self, saved: Layer) -> Layer:
         """The groups that can be used: one bad value must not take all others with it."""

@@ -1,15 +1,17 @@
 """Settings: the groups, their defaults and limits. ``core.settings.source`` reads them.
 
-Precedence, lowest first: the defaults here, ``config/default.yaml``, ``.env`` and the environment, then
-what somebody saved in the dashboard (Redis). A value is immutable; a change makes a new ``Settings``.
+Precedence, lowest first: the defaults here, ``config/default.yaml``, ``.env`` and the environment,
+then what somebody saved in the dashboard (Redis). A value is immutable; a change makes a new
+``Settings``.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -69,14 +71,36 @@ HttpUrl = Annotated[str, AfterValidator(http_url)]
 RedisUrl = Annotated[str, AfterValidator(redis_url)]
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something about a field beside its type and limits; stands in ``Annotated[…]``."""
+
+    name: str
+
+
+OPERATOR = Mark("operator")
+"""Only the config file and the environment may set it: a signed-in user must not choose which
+machines of the network the server knocks at."""
+
+NOT_YET = Mark("not yet")
+"""The feature that reads it is not built yet. The name is taken, and a value is kept but changes
+nothing; the start says so."""
+
+
 class Group(BaseModel):
-    """Base of all groups."""
+    """Base of all groups. One class a group; its field in ``Settings`` is all that it needs
+    besides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    live: ClassVar[bool] = False
+    """Whether the dashboard saves these settings; they take effect without a restart."""
 
 
 class ModelSettings(Group):
     """The local model: any server that speaks the OpenAI protocol."""
+
+    live: ClassVar[bool] = True
 
     base_url: HttpUrl = Field(
         default="",
@@ -90,7 +114,7 @@ class ModelSettings(Group):
         max_length=300,
         description="Model id. Empty: the first chat model that the server lists.",
     )
-    search_hosts: tuple[HostName, ...] = Field(
+    search_hosts: Annotated[tuple[HostName, ...], OPERATOR] = Field(
         default=("127.0.0.1",),
         description="Hosts on whose usual ports a model server is looked for. Not to be changed in the dashboard.",
     )
@@ -123,6 +147,8 @@ class ModelSettings(Group):
 class CloudSettings(Group):
     """The cloud fallback; off unless switched on."""
 
+    live: ClassVar[bool] = True
+
     enabled: bool = Field(
         default=False,
         description="Use the cloud when the local model fails before its first token.",
@@ -141,6 +167,8 @@ class CloudSettings(Group):
 
 class OrchestratorSettings(Group):
     """How a turn runs."""
+
+    live: ClassVar[bool] = True
 
     autonomous_mode: bool = Field(
         default=False,
@@ -166,19 +194,27 @@ class OrchestratorSettings(Group):
 class MemorySettings(Group):
     """What the assistant keeps of a conversation and of its user."""
 
+    live: ClassVar[bool] = True
+
     short_term_window: int = Field(
         default=20,
         ge=2,
         le=500,
         description="Messages that the model sees word for word; older ones are summarised.",
     )
-    vector_persist_dir: str = Field(
+    vector_persist_dir: Annotated[str, NOT_YET] = Field(
         default="", description="Folder of vector indexes. Empty: inside the data folder."
     )
-    vector_short_max: int = Field(default=100, ge=1, description="Most entries of short memory.")
-    vector_medium_max: int = Field(default=500, ge=1, description="Most entries of medium memory.")
-    vector_model_name: str = Field(default="all-MiniLM-L6-v2", description="Embedding model.")
-    vector_model_path: str = Field(
+    vector_short_max: Annotated[int, NOT_YET] = Field(
+        default=100, ge=1, description="Most entries of short memory."
+    )
+    vector_medium_max: Annotated[int, NOT_YET] = Field(
+        default=500, ge=1, description="Most entries of medium memory."
+    )
+    vector_model_name: Annotated[str, NOT_YET] = Field(
+        default="all-MiniLM-L6-v2", description="Embedding model."
+    )
+    vector_model_path: Annotated[str, NOT_YET] = Field(
         default="", description="Folder with the embedding model. Empty: the bundled one."
     )
 
@@ -186,13 +222,17 @@ class MemorySettings(Group):
 class TelegramSettings(Group):
     """The Telegram channel."""
 
-    bot_token: SecretStr = Field(
+    live: ClassVar[bool] = True
+
+    bot_token: Annotated[SecretStr, NOT_YET] = Field(
         default=SecretStr(""), description="Token of the bot, from @BotFather."
     )
 
 
 class SecuritySettings(Group):
     """Who may talk to the web server."""
+
+    live: ClassVar[bool] = True
 
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
@@ -309,22 +349,41 @@ class Settings(Group):
     log: LogSettings = LogSettings()
 
 
+# ---- what follows from the classes
+
 GROUPS: dict[str, type[Group]] = {
-    "model": ModelSettings,
-    "cloud": CloudSettings,
-    "orchestrator": OrchestratorSettings,
-    "memory": MemorySettings,
-    "telegram": TelegramSettings,
-    "security": SecuritySettings,
-    "server": ServerSettings,
-    "store": StoreSettings,
-    "engine": EngineSettings,
-    "log": LogSettings,
+    name: info.annotation
+    for name, info in Settings.model_fields.items()
+    if isinstance(info.annotation, type) and issubclass(info.annotation, Group)
 }
 
-LIVE_GROUPS = ("model", "cloud", "orchestrator", "memory", "telegram", "security")
+LIVE_GROUPS = tuple(name for name, group in GROUPS.items() if group.live)
 """Groups that the dashboard saves and that take effect without a restart."""
 
-OPERATOR_ONLY = frozenset({("model", "search_hosts")})
-"""Settings of these groups that only the config file and the environment may set: whoever is signed
-in must not choose which machines of the network the server knocks at."""
+
+def marked(mark: Mark) -> frozenset[tuple[str, str]]:
+    """(group, field) of the settings with a mark."""
+    return frozenset(
+        (group, name)
+        for group, model in GROUPS.items()
+        for name, info in model.model_fields.items()
+        if mark in info.metadata
+    )
+
+
+OPERATOR_ONLY = marked(OPERATOR)
+UNUSED = marked(NOT_YET)
+
+SECRETS = tuple(
+    (group, name)
+    for group, model in GROUPS.items()
+    for name, info in model.model_fields.items()
+    if info.annotation is SecretStr
+)
+"""(group, field) of the settings that are secret."""
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """The secret values that the settings hold; empty ones are left out."""
+    values = [getattr(getattr(settings, group), name) for group, name in SECRETS]
+    return [text for value in values if (text := value.get_secret_value())]

@@ -18,7 +18,7 @@ import yaml
 from pydantic import SecretStr, ValidationError
 
 from core.errors import ConfigError
-from core.settings.groups import GROUPS, Settings
+from core.settings.groups import GROUPS, UNUSED, Settings
 
 Source = Literal["default", "config", "environment", "saved"]
 Layer = dict[str, dict[str, Any]]
@@ -224,6 +224,15 @@ def misspelt(env: Mapping[str, str] | None = None) -> list[str]:
         if close:
             found.append(f"{variable} is not a setting; did you mean {close[0]}?")
     return found
+
+
+def unused(loaded: Loaded) -> list[str]:
+    """Settings that somebody has set though nothing reads them yet; `up` and `doctor` say so."""
+    return [
+        f"{group}.{name} is set, but this version does not use it yet"
+        for group, name in sorted(UNUSED)
+        if loaded.sources[f"{group}.{name}"] != "default"
+    ]
 
 
 def _parse(group: str, name: str, text: str) -> object:

@@ -19,6 +19,13 @@ DEFAULTS: dict[str, Json] = {
         "daily_tokens": 200_000,
         "api_key": {"set": True, "last4": "9876"},
     },
+    "memory": {"short_term_window": 20},
+    "security": {
+        "allowed_hosts": [],
+        "login_per_minute": 5,
+        "session_days": 30,
+        "cors_origins": [],
+    },
     "orchestrator": {"autonomous_mode": False, "max_iterations": 5, "quality_threshold": 0.8},
 }
 SERVERS: list[Json] = [

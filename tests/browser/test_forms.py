@@ -157,6 +157,30 @@ async def test_way_of_working_and_profile(watch: Watch, world: World) -> None:
     assert world.profile == {"name": "Ада", "time_zone": "Europe/Berlin", "language": "ru"}
 
 
+async def test_a_group_without_a_card_of_its_own_has_one_all_the_same(
+    watch: Watch, world: World
+) -> None:
+    page = await watch.open("/settings")
+    access = page.locator("#security")
+    await expect(access.get_by_label("Days that a browser")).to_have_value("30")
+    await access.get_by_label("More host names").fill("nas.local, ассистент.дом")
+    await access.get_by_label("Sign-in attempts").fill("9")
+    await access.get_by_role("button", name="Save").click()
+    await expect(access.locator(".saved")).to_have_text("Saved. In effect now.")
+    hosts = ["nas.local", "ассистент.дом"]
+    changes = {"allowed_hosts": hosts, "login_per_minute": 9}
+    assert world.calls[-1] == ("PUT", "/api/settings/security", changes)
+    await page.reload()
+    await expect(access.get_by_label("More host names")).to_have_value(", ".join(hosts))
+    await access.get_by_label("Days that a browser").fill("")
+    await access.get_by_role("button", name="Save").click()
+    await expect(access.locator(".saved")).not_to_be_empty()
+    assert world.calls[-1][2] == {"session_days": None}
+    # What does nothing yet is not offered.
+    await expect(page.locator("#telegram")).to_have_count(0)
+    await expect(page.locator("#memory input")).to_have_count(1)
+
+
 async def test_theme_and_language_are_remembered(watch: Watch) -> None:
     page = await watch.open("/settings")
     await page.get_by_role("button", name="Light or dark").click()

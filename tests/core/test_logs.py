@@ -9,8 +9,8 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from core.logs import JsonFormatter, Redactor, TextFormatter, TurnFilter, secrets_of
-from core.settings.groups import ModelSettings, Settings
+from core.logs import JsonFormatter, Redactor, TextFormatter, TurnFilter
+from core.settings.groups import ModelSettings, Settings, secrets_of
 
 KNOWN = ('correct "horse" battery\\', "пароль-к-модели", "plainvalue")
 PLANTED = (

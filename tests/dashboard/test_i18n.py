@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import dashboard
+from core.settings.schema import forms
 from dashboard.i18n import LANGUAGES, Catalogue, choose_language, load_catalogues
+from dashboard.pages import HAND_MADE
 
 HERE = Path(dashboard.__file__).parent
 PLURALS = {"en": {"one", "other"}, "ru": {"one", "few", "many", "other"}}
@@ -76,8 +78,21 @@ def test_every_key_of_the_scripts_exists_and_none_is_left_over(
     named |= set(re.findall(r"\bt\('(\w+)'", own_scripts()))
     assert named - keys == set()
     templates = "\n".join(file.read_text() for file in (HERE / "templates").glob("*.html"))
-    used = named | set(TEMPLATE_KEYS.findall(templates))
+    used = named | set(TEMPLATE_KEYS.findall(templates)) | of_settings()
     assert {key for key in keys - used if not key.startswith(prefixes)} == set()
+
+
+def of_settings() -> set[str]:
+    """Keys of the cards that are drawn from the settings themselves."""
+    cards = {group: shapes for group, shapes in forms().items() if group not in HAND_MADE}
+    names = {f"setting.{group}.{s.name}" for group, shapes in cards.items() for s in shapes}
+    heads = {f"setting.{group}" for group in cards}
+    return names | heads | {f"{n}.hint" for n in names} | {f"{head}.lead" for head in heads}
+
+
+def test_every_setting_on_the_page_has_its_texts(catalogues: dict[str, Catalogue]) -> None:
+    assert of_settings()
+    assert of_settings() - set(catalogues["en"].messages) == set()
 
 
 def test_plural_asked_for_in_a_template_is_a_clear_error(catalogues: dict[str, Catalogue]) -> None:

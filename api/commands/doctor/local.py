@@ -14,12 +14,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from api.cli import COMMANDS
 from api.commands.doctor.finding import Finding, fail, ok, warn
 from core.errors import ConfigError
 from core.home.embedded import server_binary
 from core.settings.groups import GROUPS, Settings
-from core.settings.source import Source, misspelt
+from core.settings.source import Loaded, Source, misspelt, unused
 
 OLDEST_PYTHON = (3, 11)
 GIB = 1024**3
@@ -105,22 +104,17 @@ def slips() -> list[Finding]:
     return [warn("environment", slip, fix) for slip in misspelt()]
 
 
-def channels(settings: Settings) -> list[Finding]:
-    """Settings of a channel that this version cannot serve, and of a cloud that cannot answer."""
-    findings: list[Finding] = []
-    if settings.telegram.bot_token.get_secret_value() and "telegram" not in COMMANDS:
-        findings.append(
-            warn(
-                "telegram",
-                "telegram.bot_token is set, but this version has no Telegram channel yet",
-                "nothing to do: the token waits for a version that has one",
-            )
-        )
+def not_yet(loaded: Loaded) -> list[Finding]:
+    """Settings whose feature is not built yet."""
+    fix = "nothing to do: the value waits for a version that uses it"
+    return [warn("settings", found, fix) for found in unused(loaded)]
+
+
+def cloud(settings: Settings) -> list[Finding]:
+    """A cloud that cannot answer."""
     if settings.cloud.enabled and not settings.cloud.api_key.get_secret_value():
-        findings.append(
-            warn("cloud", "the cloud fallback is on, but has no key", "set cloud.api_key")
-        )
-    return findings
+        return [warn("cloud", "the cloud fallback is on, but has no key", "set cloud.api_key")]
+    return []
 
 
 def changed_settings(

@@ -22,8 +22,8 @@ from core.errors import AssistantError, ConfigError, StoreUnavailable
 from core.home.embedded import running_server, socket_url
 from core.home.secrets import open_box
 from core.live_settings.live import LiveSettings
-from core.logs import Redactor, secrets_of, set_up_logging
-from core.settings.groups import Settings
+from core.logs import Redactor, set_up_logging
+from core.settings.groups import Settings, secrets_of
 from core.settings.source import Loaded, Source, load
 from core.store.client import Store
 from core.store.connection import connect
@@ -114,6 +114,7 @@ def examine() -> Report:
     set_up_logging(loaded.settings.log, secrets_of(loaded.settings))
     report.redact = Redactor(secrets_of(loaded.settings))
     report.findings += local.slips()
+    report.findings += local.not_yet(loaded)
     report.findings += local.home_folder(loaded.settings.home)
     asyncio.run(_examine(report, loaded))
     return report
@@ -133,7 +134,7 @@ async def _examine(report: Report, loaded: Loaded) -> None:
     if not url and not running and not local.is_running(home / "demo"):
         report.findings += local.free_port(settings)
     report.findings += await server_findings(url, settings.model, expected=running)
-    report.findings += local.channels(settings)
+    report.findings += local.cloud(settings)
     report.settings = local.changed_settings(settings, _sources(current))
     report.redact = Redactor([*secrets_of(loaded.settings), *secrets_of(settings)])
 

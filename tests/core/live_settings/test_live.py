@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from core.errors import Invalid
 from core.home.secrets import SecretBox
 from core.live_settings.live import LiveSettings
 from core.live_settings.watch import watch_settings
+from core.logs import set_up_logging
+from core.settings.groups import LogSettings
 from core.settings.source import Layer, build
 from core.store import keys
 from core.store.client import Store
@@ -138,3 +141,24 @@ async def test_a_watcher_hears_of_it(store: Store, redis_url: str, tmp_path: Pat
         with suppress(asyncio.CancelledError):
             await watching
         await blocking.aclose()
+
+
+async def test_a_secret_that_was_saved_while_we_run_never_reaches_the_log(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        set_up_logging(LogSettings())
+        one = live(store, tmp_path)
+        secret = "correct horse battery"  # not-a-secret
+        await one.save("cloud", {"api_key": secret})
+        logging.getLogger("x").warning("the server said %s", secret)
+        await one.save("cloud", {"api_key": None})
+        logging.getLogger("x").warning("later it said %s", secret)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    said = capsys.readouterr().err
+    assert "later it said [redacted]" in said
+    assert secret not in said

@@ -135,6 +135,33 @@ card({
   ...group('orchestrator'),
 });
 
+// A list is written with commas, as in the environment.
+const list = (/** @type {string} */ id) => ({
+  read: () => byId(id).value.split(',').map((/** @type {string} */ part) => part.trim()).filter(Boolean).join(', '),
+  write: (/** @type {any} */ value) => { byId(id).value = (typeof value === 'string' ? value : (value ?? []).join(', ')); },
+});
+/** @type {Record<string, (id: string) => Control>} */
+const KINDS = { secret, switch: toggle, whole: number, number, list, text, choice: text };
+
+// Groups without a card of their own: the page draws their fields from the settings themselves.
+for (const form of /** @type {NodeListOf<HTMLFormElement>} */ (document.querySelectorAll('form[data-group]'))) {
+  const inputs = /** @type {HTMLElement[]} */ ([...form.querySelectorAll('[data-setting]')]);
+  const of = (/** @type {HTMLElement} */ input) => input.dataset.setting ?? '';
+  const kind = (/** @type {HTMLElement} */ input) => input.dataset.kind ?? 'text';
+  const lists = new Set(inputs.filter(input => kind(input) === 'list').map(of));
+  const { load, save } = group(form.id);
+  card({
+    id: form.id,
+    controls: Object.fromEntries(inputs.map(input => [of(input), KINDS[kind(input)](input.id)])),
+    ids: Object.fromEntries(inputs.map(input => [of(input), input.id])),
+    secrets: inputs.filter(input => kind(input) === 'secret').map(input => [of(input), input.id]),
+    load,
+    // An emptied field goes back to its default.
+    save: changes => save(Object.fromEntries(Object.entries(changes).map(([name, value]) => [name,
+      lists.has(name) ? value.split(', ').filter(Boolean) : Number.isNaN(value) ? null : value]))),
+  });
+}
+
 card({
   id: 'profile',
   controls: { name: text('profile_name'), time_zone: text('timezone'), language: text('profile_language') },
