@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from sse_starlette import EventSourceResponse
-
 from api.stream import respond
 from tests.support.waiting import wait_until
 
@@ -35,8 +33,3 @@ async def test_an_open_stream_looked_for_a_shutdown_twice_a_second() -> None:
     release.set()
     await stream
     assert sent[-1]["more_body"] is False
-
-
-def test_the_library_still_asks_for_it_there() -> None:
-    """Else ours would never be called, and the polling be back."""
-    assert "_listen_for_exit_signal" in vars(EventSourceResponse)
