@@ -22,7 +22,9 @@ from api.routes.settings import settings_router
 from api.routes.status import status_router
 from api.routes.system import system_router
 from api.routes.threads import threads_router
+from api.routes.tools import tools_router
 from api.stream import Streams
+from core.asks.client import Asks
 from core.conversations.hub import Hub
 from core.jobs.jobs import Jobs, open_job_client
 from core.live_settings.watch import watch_settings
@@ -45,7 +47,7 @@ class Web:
 
 
 def create_app(
-    services: Services, hub: Hub, jobs: Jobs, listening: Listening, shared: Sharing
+    services: Services, hub: Hub, jobs: Jobs, asks: Asks, listening: Listening, shared: Sharing
 ) -> tuple[FastAPI, Streams]:
     """All routes, the guard in front of them, the security headers around them."""
     app = FastAPI(
@@ -71,6 +73,7 @@ def create_app(
     app.include_router(status_router(condition, streams))
     app.include_router(metrics_router(services.store, shared))
     app.include_router(export_router(services.store))
+    app.include_router(tools_router(asks))
     mount_dashboard(app, looks)
     app.add_middleware(HttpMeter)  # last: around all others
     return app, streams
@@ -84,10 +87,10 @@ async def open_web(loaded: Loaded, url: str, listening: Listening) -> AsyncGener
         jobs = await stack.enter_async_context(open_job_client(url))
         blocking = connect(url, blocking=True)
         stack.push_async_callback(blocking.aclose)
-        hub = Hub(blocking)
+        hub, asks = Hub(blocking), Asks(services.store, blocking)
         name = process_name()
         shared = await stack.enter_async_context(sharing(services.store, "api", name))
-        app, streams = create_app(services, hub, jobs, listening, shared)
+        app, streams = create_app(services, hub, jobs, asks, listening, shared)
         await stack.enter_async_context(streams.revocations.running())
         for task in (hub.run(), watch_settings(services.settings, blocking)):
             _background(stack, asyncio.create_task(task))

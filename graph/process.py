@@ -11,6 +11,7 @@ from typing import cast
 
 import orjson
 
+from core.asks.answering import answering
 from core.engine.worker import Worker
 from core.jobs.jobs import running_jobs
 from core.metrics import show_zeros
@@ -20,6 +21,7 @@ from core.store import keys
 from core.store.connection import connect
 from core.telemetry.share import sharing
 from core.telemetry.tracing import exporting
+from graph.asks import asks
 from graph.build import build_graph, drawing
 from graph.checkpoint.select import open_saver, read_beside
 from graph.jobs import erase_deleted, job_functions
@@ -64,6 +66,9 @@ async def _assemble(
     )
     functions = job_functions(services, saver)
     await stack.enter_async_context(running_jobs(url, functions, broken=worker.drain))
+    await stack.enter_async_context(
+        answering(services.store, blocking, asks(context), broken=worker.drain)
+    )
     stack.push_async_callback(_stop, asyncio.create_task(erase_deleted(services, saver)))
     show_zeros()
     await stack.enter_async_context(exporting(worker.name))

@@ -42,6 +42,7 @@ CHAT_PATHS = (
     "/api/runs",
     "/api/me",
     "/api/profile",
+    "/api/tools",
     "/v1",
 )
 """What an API key of scope chat may use, with everything below."""
