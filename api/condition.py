@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from core.errors import StoreError, StoreFull
+from core.events import Trouble
 from core.services import Services
 from core.store import keys
 from core.telemetry.share import Sharing
@@ -26,14 +27,6 @@ MODEL_MEMORY_MS = 120_000
 
 FULL = {"memory": "store_full", "disk": "store_disk_full", "read_only": "store_read_only"}
 MODEL_FIELDS = ("model_answered", "model_missed")
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """``code`` is stable, ``detail`` says what is wrong and what to do."""
-
-    code: str
-    detail: str
 
 
 NO_WORKER = Trouble(

@@ -20,6 +20,7 @@ from core.conversations.following import ReaderTooSlow, follow, follow_user
 from core.conversations.hub import Hub, Subscription
 from core.conversations.journal import Entry, holds, last_id
 from core.errors import StoreError
+from core.events import Event, Reset, ServerShutdown, TurnFinished, payload
 from core.metrics import STREAM_READERS
 from core.services import Services
 from core.store import keys
@@ -31,9 +32,11 @@ PING = 10
 """Seconds between comments on a silent stream; proxies cut silent connections after 60."""
 
 RETRY = b"retry: 2000\n\n"
-FAREWELL = b"event: server_shutdown\ndata: {}\n\n"
-RESET = b"event: reset\ndata: {}\n\n"
-"""Says: what you had is no longer in the journal; load the conversation again."""
+
+
+def frame(event: Event) -> bytes:
+    """The frame of an event that is in no journal: without id, conversation and time."""
+    return f"event: {event.type}\ndata: ".encode() + payload(event) + b"\n\n"
 
 
 def _ping() -> ServerSentEvent:
@@ -76,14 +79,14 @@ class Streams:
         async with self.subscribe(user, thread_id) as subscription:
             yield RETRY
             if not await holds(self.services.store, thread_id, after):
-                yield RESET
+                yield frame(Reset())
                 after = await last_id(self.services.store, thread_id)
             if until_idle and await self._drained(thread_id, after):
                 return
             batches = follow(self.services.store, subscription, thread_id, after)
-            async for frame in self._frames(batches):
-                yield frame.data
-                if until_idle and frame.ends_run and await self._drained(thread_id, frame.last):
+            async for one in self._frames(batches):
+                yield one.data
+                if until_idle and one.ends_run and await self._drained(thread_id, one.last):
                     return
 
     async def of_user(self, user: Principal, after: str | None) -> AsyncGenerator[bytes]:
@@ -91,21 +94,21 @@ class Streams:
         async with self.subscribe(user, None) as subscription:
             yield RETRY
             batches = follow_user(self.services.store, subscription, user.user_id, after)
-            async for frame in self._frames(batches):
-                yield frame.data
+            async for one in self._frames(batches):
+                yield one.data
 
     async def _frames(self, batches: AsyncGenerator[list[Entry]]) -> AsyncGenerator[_Frame]:
         try:
             async for entries in batches:
                 data = b"".join(entry.frame for entry in entries)
-                ends = any(entry.type == "turn_finished" for entry in entries)
+                ends = any(entry.type == TurnFinished.type for entry in entries)
                 yield _Frame(data, entries[-1].id, ends)
         except ReaderTooSlow:
             return
         finally:
             await batches.aclose()
         if self.hub.closing:
-            yield _Frame(FAREWELL, "", ends_run=False)
+            yield _Frame(frame(ServerShutdown()), "", ends_run=False)
 
     async def _drained(self, thread_id: str, last: str) -> bool:
         """Whether nothing waits or runs, and the reader has seen all."""

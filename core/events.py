@@ -1,23 +1,28 @@
-"""The closed union of events that a turn emits, and what a channel hands in.
+"""The closed union of events that a client can see, and what a channel hands in.
 
-An event is written to the journal of its thread (see ``core.conversations.journal``); the
-journal's entry id is the
-SSE event id. ``type`` names are part of the outer contract (docs/api.md).
+A turn's events are written to the journal of its thread (see ``core.conversations.journal``); the
+journal's entry id is the SSE event id. ``type`` names are part of the outer contract (docs/api.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal, TypeAlias, cast
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, cast, get_args
 
 import orjson
 
+Choice = TypeVar("Choice", bound=str)
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 ToolStatus = Literal["ok", "error", "refused", "unknown"]
 TurnStatus = Literal["completed", "failed", "cancelled", "waiting"]
 NoticeLevel = Literal["info", "warning", "error"]
+
+TOOL_STATUSES: tuple[ToolStatus, ...] = ("ok", "error", "refused", "unknown")
+TURN_STATUSES: tuple[TurnStatus, ...] = ("completed", "failed", "cancelled", "waiting")
+NOTICE_LEVELS: tuple[NoticeLevel, ...] = ("info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +159,53 @@ class Notice:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class ThreadDeleted:
+    """The conversation is gone; the last that its readers hear. It is published only: the journal
+    is gone with the thread."""
+
+    type: ClassVar[str] = "thread_deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """To one reader: what it saw last is no longer in the journal; it must load the conversation
+    again."""
+
+    type: ClassVar[str] = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerShutdown:
+    """To one reader: this server stops; the stream goes on where it is opened again."""
+
+    type: ClassVar[str] = "server_shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why messages are not answered. ``code`` is stable, ``detail`` says what to do."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChanged:
+    """Whether messages are answered, in the stream of that; None: they are."""
+
+    type: ClassVar[str] = "status"
+    trouble: Trouble | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An event that this version cannot read: of a newer one, or damaged. Nobody writes it."""
+
+    type: str
+    fields: Mapping[str, Any]
+
+
 Event = (
     TurnStarted
     | ReasoningDelta
@@ -166,21 +218,107 @@ Event = (
     | TurnFailed
     | TurnFinished
     | Notice
+    | ThreadDeleted
+    | Reset
+    | ServerShutdown
+    | StatusChanged
 )
 
-EVENT_TYPES: tuple[type[Event], ...] = (
-    TurnStarted,
-    ReasoningDelta,
-    TextDelta,
-    ToolStarted,
-    ToolFinished,
-    ApprovalRequested,
-    ApprovalResolved,
-    MessageCompleted,
-    TurnFailed,
-    TurnFinished,
-    Notice,
-)
+EVENT_TYPES: tuple[type[Event], ...] = get_args(Event)
+
+Fields = Mapping[str, Any]
+
+
+def decode(kind: str, data: bytes) -> Event | Unknown:
+    """The event that ``payload`` made the bytes of. Fields that this version does not know are
+    passed over; what it cannot read is Unknown, so that no reader fails over a newer writer."""
+    try:
+        found: object = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        found = None
+    return from_fields(kind, cast("Fields", found) if isinstance(found, dict) else {})
+
+
+def from_fields(kind: str, given: Fields) -> Event | Unknown:
+    """The event of a type with these fields, or Unknown."""
+    read = READERS.get(kind)
+    if read is not None:
+        try:
+            return read(given)
+        except (KeyError, TypeError, ValueError):
+            pass
+    return Unknown(kind, given)
+
+
+def _text(given: Fields, name: str) -> str:
+    value = given[name]
+    if not isinstance(value, str):
+        raise TypeError(name)
+    return value
+
+
+def _mapping(given: Fields, name: str) -> dict[str, Any]:
+    value = given[name]
+    if not isinstance(value, dict):
+        raise TypeError(name)
+    return cast("dict[str, Any]", value)
+
+
+def _one_of(given: Fields, name: str, choices: tuple[Choice, ...]) -> Choice:
+    value = given[name]
+    return choices[choices.index(value)]
+
+
+def _usage(given: Fields) -> Usage:
+    return Usage(
+        int(given.get("prompt_tokens", 0)),
+        int(given.get("completion_tokens", 0)),
+        bool(given.get("estimated", False)),
+    )
+
+
+def _trouble(given: Fields) -> Trouble | None:
+    if given["trouble"] is None:
+        return None
+    trouble = _mapping(given, "trouble")
+    return Trouble(_text(trouble, "code"), _text(trouble, "detail"))
+
+
+READERS: Mapping[str, Callable[[Fields], Event]] = {
+    TurnStarted.type: lambda f: TurnStarted(_text(f, "message_id"), int(f.get("attempt", 1))),
+    ReasoningDelta.type: lambda f: ReasoningDelta(_text(f, "text")),
+    TextDelta.type: lambda f: TextDelta(_text(f, "text")),
+    ToolStarted.type: lambda f: ToolStarted(
+        _text(f, "call_id"), _text(f, "name"), _mapping(f, "arguments")
+    ),
+    ToolFinished.type: lambda f: ToolFinished(
+        _text(f, "call_id"), _one_of(f, "status", TOOL_STATUSES), _text(f, "summary")
+    ),
+    ApprovalRequested.type: lambda f: ApprovalRequested(
+        _text(f, "approval_id"),
+        _text(f, "call_id"),
+        _text(f, "name"),
+        _mapping(f, "arguments"),
+        _text(f, "why"),
+        _text(f, "expires_at"),
+    ),
+    ApprovalResolved.type: lambda f: ApprovalResolved(
+        _text(f, "approval_id"), _text(f, "decision")
+    ),
+    MessageCompleted.type: lambda f: MessageCompleted(
+        _text(f, "message_id"), _text(f, "text"), _usage(_mapping(f, "usage")), _text(f, "model")
+    ),
+    TurnFailed.type: lambda f: TurnFailed(
+        _text(f, "code"), _text(f, "detail"), bool(f["retryable"])
+    ),
+    TurnFinished.type: lambda f: TurnFinished(_one_of(f, "status", TURN_STATUSES)),
+    Notice.type: lambda f: Notice(_one_of(f, "level", NOTICE_LEVELS), _text(f, "text")),
+    ThreadDeleted.type: lambda _: ThreadDeleted(),
+    Reset.type: lambda _: Reset(),
+    ServerShutdown.type: lambda _: ServerShutdown(),
+    StatusChanged.type: lambda f: StatusChanged(_trouble(f)),
+}
+"""How each type is read; what is not listed here is not part of the contract."""
 
 
 def payload(event: Event) -> bytes:
@@ -190,15 +328,9 @@ def payload(event: Event) -> bytes:
     """
     data = {f.name: getattr(event, f.name) for f in fields(event)}
     try:
-        return orjson.dumps(data, default=_plain)
+        return orjson.dumps(data, default=repr)
     except orjson.JSONEncodeError:
-        return orjson.dumps(_scrub(data), default=_plain)
-
-
-def _plain(value: object) -> Json:
-    if isinstance(value, Usage):
-        return {f.name: getattr(value, f.name) for f in fields(value)}
-    return repr(value)
+        return orjson.dumps(_scrub(data), default=repr)
 
 
 def scrub(text: str) -> str:

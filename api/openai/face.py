@@ -21,9 +21,9 @@ from api.openai.chunks import DONE, Encoder
 from api.stream import Streams, respond
 from core.accounts.principal import Principal
 from core.conversations.following import follow
-from core.conversations.journal import DELETED, START, Entry, last_id
+from core.conversations.journal import START, Entry, last_id
 from core.errors import Conflict, Invalid
-from core.events import Inbound
+from core.events import Inbound, ThreadDeleted, TurnFinished
 from core.ids import new_id, run_id_for
 from core.services import Services
 
@@ -116,8 +116,8 @@ class OpenAI:
                 batches = follow(store, subscription, thread_id, completion.after)
                 async for entries in batches:
                     for entry in entries:
-                        if entry.run_id == completion.run_id or entry.type == DELETED:
-                            ended = entry.type == "turn_finished"
+                        if entry.run_id == completion.run_id or entry.type == ThreadDeleted.type:
+                            ended = entry.type == TurnFinished.type
                             yield entry
         finally:
             if not ended and not completion.lasting:

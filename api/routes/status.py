@@ -7,15 +7,15 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import asdict
 
-import orjson
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 from sse_starlette import EventSourceResponse
 
-from api.condition import Condition, Trouble
+from api.condition import Condition
 from api.middleware.principal import signed_in
-from api.stream import FAREWELL, RETRY, Streams, respond
+from api.stream import RETRY, Streams, frame, respond
 from core.accounts.principal import Principal
+from core.events import ServerShutdown, StatusChanged
 
 STEP = 1.0
 """Seconds between two looks for a stream; all streams share one look."""
@@ -55,20 +55,15 @@ class StatusRoutes:
             yield RETRY
             told = b""
             while not ended.is_set() and not self._streams.hub.closing:
-                frame = _frame(await self._condition.now())
-                if frame != told:
-                    told = frame
-                    yield frame
+                now = frame(StatusChanged(await self._condition.now()))
+                if now != told:
+                    told = now
+                    yield now
                 with suppress(TimeoutError):
                     async with asyncio.timeout(STEP):
                         await ended.wait()
         if self._streams.hub.closing:
-            yield FAREWELL
-
-
-def _frame(trouble: Trouble | None) -> bytes:
-    data = orjson.dumps({"trouble": asdict(trouble) if trouble else None})
-    return b"event: status\ndata: " + data + b"\n\n"
+            yield frame(ServerShutdown())
 
 
 def status_router(condition: Condition, streams: Streams) -> APIRouter:

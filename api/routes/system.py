@@ -10,9 +10,10 @@ from typing import Any, cast
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from api.condition import NO_WORKER, Condition, Trouble, of_store
+from api.condition import NO_WORKER, Condition, of_store
 from api.middleware.principal import signed_in
 from core.errors import StoreError, StoreUnavailable
+from core.events import Trouble
 from core.models import usage
 from core.services import Services
 from core.store import keys

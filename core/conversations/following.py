@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import cast
 
 from core.conversations.hub import Subscription
-from core.conversations.journal import DELETED, PAGE, Entry, order, read
+from core.conversations.journal import PAGE, Entry, order, read
+from core.events import ThreadDeleted
 from core.store import keys
 from core.store.client import Store
 
@@ -20,7 +21,7 @@ async def follow(
     store: Store, subscription: Subscription, thread_id: str, after: str
 ) -> AsyncGenerator[list[Entry]]:
     """All entries of a thread after an id, then new ones as they come, until the subscription is
-    closed or the thread is deleted; then the last entry is of the type DELETED.
+    closed or the thread is deleted; then the last entry tells so.
 
     Raises ReaderTooSlow.
     """
@@ -33,7 +34,7 @@ async def follow(
                 last = entries[-1].order
                 yield entries
             elif not await store.retry(lambda: store.redis.exists(keys.meta(thread_id))):
-                yield [Entry(thread_id, f"{last[0]}-{last[1] + 1}", "", DELETED, b"{}")]
+                yield [Entry(thread_id, f"{last[0]}-{last[1] + 1}", "", ThreadDeleted.type, b"{}")]
                 return
             again = len(entries) == PAGE
         batch = await subscription.get()
@@ -46,7 +47,7 @@ async def follow(
         if fresh:
             last = fresh[-1].order
             yield fresh
-            if fresh[-1].type == DELETED:
+            if fresh[-1].type == ThreadDeleted.type:
                 return
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from core.errors import Invalid
+from core.events import Event, Unknown, decode
 from core.store import keys
 from core.store.client import Store
 
@@ -18,10 +19,6 @@ log = logging.getLogger(__name__)
 
 START = "0-0"
 PAGE = 500
-
-DELETED = "thread_deleted"
-"""Type of the last entry that readers of a deleted thread get. It is published only: the journal
-is gone with the thread."""
 
 ENTRY_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
@@ -40,6 +37,11 @@ class Entry:
     def order(self) -> tuple[int, int]:
         """The id as numbers, for comparison."""
         return order(self.id)
+
+    @cached_property
+    def event(self) -> Event | Unknown:
+        """What it tells; read when first asked for, because handing entries on needs it not."""
+        return decode(self.type, self.data)
 
     @cached_property
     def at(self) -> str:

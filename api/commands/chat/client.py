@@ -23,9 +23,6 @@ GIVE_UP = 120.0
 """Seconds without an answer after which nobody waits any more."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
-RESET = "reset"
-"""Event that says: the journal no longer holds what you saw last."""
-
 LOST = "lost"
 """An event of ours: the connection broke and is made again."""
 

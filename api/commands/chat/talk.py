@@ -20,14 +20,14 @@ import aiohttp
 from redis.exceptions import RedisError
 
 from api.announce import read_address
-from api.commands.chat.client import LOST, RESET, START, ChatClient, Received
+from api.commands.chat.client import LOST, START, ChatClient, Received
 from api.commands.chat.screen import JsonScreen, Screen, TextScreen
 from api.commands.process import process_settings, running_store
 from core.accounts.api_keys import create_key, revoke_key
 from core.accounts.credentials import now
 from core.accounts.principal import OWNER
-from core.conversations.journal import DELETED
 from core.errors import AssistantError, ConfigError, NotFound
+from core.events import Reset, ThreadDeleted
 from core.ids import new_id
 from core.settings.source import Loaded
 from core.store.connection import connect
@@ -231,9 +231,9 @@ class Talk:
             self._told = True
             return None
         self._told = False
-        if event.type == RESET:
+        if event.type == Reset.type:
             return await self._catch_up()
-        if event.type == DELETED:
+        if event.type == ThreadDeleted.type:
             self.begin_anew()
             raise NotFound(
                 "this conversation was deleted meanwhile; what you write next begins a new one"
