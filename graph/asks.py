@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from core.asks.answering import Ask
 from core.asks.names import TOOLS
 from core.events import Json
-from nodes.state import Context
+from core.services import Services
+from tools.base import Toolbox
 
 
-def tools(context: Context) -> Ask:
+def tools(_services: Services, toolbox: Toolbox) -> Ask:
     """The tools of this worker: name, description and whether it changes something."""
 
     async def answer(_argument: Json) -> Json:
@@ -21,15 +22,15 @@ def tools(context: Context) -> Ask:
                 "description": skill.tool.description.split("\n\n")[0],
                 "effect": skill.effect,
             }
-            for name, skill in context.toolbox.skills.items()
+            for name, skill in toolbox.skills.items()
         ]
 
     return Ask(TOOLS, answer)
 
 
-ASKS: tuple[Callable[[Context], Ask], ...] = (tools,)
+ASKS: tuple[Callable[[Services, Toolbox], Ask], ...] = (tools,)
 
 
-def asks(context: Context) -> Sequence[Ask]:
+def asks(services: Services, toolbox: Toolbox) -> Sequence[Ask]:
     """All questions, bound to this worker."""
-    return [make(context) for make in ASKS]
+    return [make(services, toolbox) for make in ASKS]

@@ -19,6 +19,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import RetryPolicy, TimeoutPolicy
 
 from core.errors import StoreUnavailable
+from core.live_settings.live import LiveSettings
 from core.settings.groups import Settings
 from graph.checkpoint.select import Saver
 from nodes.assistant import assistant
@@ -42,9 +43,8 @@ tools
 have their own, shorter limits, the longest of which is an hour."""
 
 
-def build_graph(context: Context, saver: Saver | None) -> Graph:
-    """The compiled graph. ``context`` also gives the edges their live settings."""
-    settings = context.services.settings
+def build_graph(settings: LiveSettings, saver: Saver | None) -> Graph:
+    """The compiled graph; its edges follow the live settings."""
     graph: StateGraph[State, Context, State, State] = StateGraph(State, context_schema=Context)
     silence = TimeoutPolicy(idle_timeout=SILENCE, refresh_on="heartbeat")
     graph.add_node("recall", recall, retry_policy=RETRY)

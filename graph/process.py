@@ -26,7 +26,6 @@ from graph.build import build_graph, drawing
 from graph.checkpoint.select import open_saver, read_beside
 from graph.jobs import erase_deleted, job_functions
 from graph.runner import Runner
-from nodes.state import Context
 from tools.base import Toolset
 from tools.toolsets import TOOLSETS, build_toolbox
 
@@ -49,10 +48,10 @@ async def _assemble(
 ) -> Worker:
     redis, settings = services.store.redis, services.settings.current
     saver = await services.store.retry(lambda: open_saver(redis, settings))
-    context = Context(services, build_toolbox(services, toolsets))
-    graph = build_graph(context, saver)
+    toolbox = build_toolbox(services, toolsets)
+    graph = build_graph(services.settings, saver)
     await publish_drawing(services, drawing(graph))
-    runner = Runner(graph, context)
+    runner = Runner(graph, services, toolbox)
     blocking = connect(url, blocking=True)
     stack.push_async_callback(blocking.aclose)
     worker = Worker(
@@ -67,7 +66,7 @@ async def _assemble(
     functions = job_functions(services, saver)
     await stack.enter_async_context(running_jobs(url, functions, broken=worker.drain))
     await stack.enter_async_context(
-        answering(services.store, blocking, asks(context), broken=worker.drain)
+        answering(services.store, blocking, asks(services, toolbox), broken=worker.drain)
     )
     stack.push_async_callback(_stop, asyncio.create_task(erase_deleted(services, saver)))
     show_zeros()

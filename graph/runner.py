@@ -6,7 +6,6 @@ import asyncio
 import copy
 import logging
 import secrets
-from dataclasses import replace
 from typing import Any, Literal, cast
 
 from langchain_core.messages import (
@@ -19,19 +18,21 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphRecursionError, NodeTimeoutError
 
-from core.engine.ledger import CURRENT_TURN
 from core.engine.mailbox import Turn
 from core.engine.turn_journal import TurnJournal
 from core.engine.turn_meter import measured_run
 from core.engine.turns import Ending, HandOver, TurnControl, plain_ending
 from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
 from core.events import Event, Notice, TurnFailed, TurnFinished
+from core.services import Services
+from core.settings.groups import Settings
 from graph.build import Graph
 from graph.checkpoint.saver import CheckpointUnreadable
 from graph.checkpoint.select import Saver, for_turn, set_aside, settle, trim
 from graph.record import Record
 from graph.replay import replay
 from nodes.state import Context, Emit, State, TurnState
+from tools.base import Toolbox
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +46,17 @@ PRUNE_EVERY = 2
 class Runner:
     """Runs turns; one per worker process."""
 
-    def __init__(self, graph: Graph, context: Context) -> None:
+    def __init__(self, graph: Graph, services: Services, toolbox: Toolbox) -> None:
         self._graph = graph
-        self._context = context
+        self._services = services
+        self._toolbox = toolbox
         self._turns: dict[str, int] = {}
 
     async def run(self, turn: Turn, control: TurnControl, journal: TurnJournal) -> Ending:
         """Run the turn to its end, whatever happens. Raises HandOver, Fenced."""
         record = Record(turn)
         outlet = _Outlet(record, journal)
-        seconds = self._context.services.settings.current.orchestrator.turn_timeout
+        seconds = self._services.settings.current.orchestrator.turn_timeout
         task = asyncio.create_task(self._measured(turn, outlet.emit), name=f"run {turn.run_id}")
         outlet.run = task
         control.watch(task)
@@ -115,14 +117,13 @@ class Runner:
     # ---- the graph
 
     async def _measured(self, turn: Turn, emit: Emit) -> None:
-        with measured_run(turn, self._context.toolbox.skills) as meter:
+        with measured_run(turn, self._toolbox.skills) as meter:
             await self._work(turn, emit, meter.watching(emit))
 
     async def _work(self, turn: Turn, tell: Emit, emit: Emit) -> None:
         """``tell`` shows again what was measured before, ``emit`` what is new."""
-        CURRENT_TURN.set(turn)
         graph = self._bound(turn)
-        context = replace(self._context, emit=emit, profile=turn.profile)
+        context = Context(self._services, self._toolbox, turn, emit)
         config: RunnableConfig = {
             "configurable": {"thread_id": turn.thread_id},
             "recursion_limit": RECURSION_LIMIT,
@@ -154,7 +155,9 @@ class Runner:
                     "it goes on without it.",
                 )
             )
-            await _through(graph, fresh_input(turn, self._context), config, context)
+            await _through(
+                graph, fresh_input(turn, self._services.settings.current), config, context
+            )
 
     def _bound(self, turn: Turn) -> Graph:
         """The graph with a saver that writes under this turn's fence and life time."""
@@ -173,13 +176,13 @@ class Runner:
         """What to start the graph with; None resumes, False: nothing is left to do."""
         message = turn.message
         if turn.attempt == 1 and message.retry_of is None:
-            return fresh_input(turn, self._context)
+            return fresh_input(turn, self._services.settings.current)
         snapshot = await graph.aget_state(config)
         values = cast("State", snapshot.values)
         started = cast("dict[str, Any]", values.get("turn") or {})
         if started.get("message_id") != message.id:
             gone = _from(values.get("messages", []), message.retry_of)
-            return fresh_input(turn, self._context, gone)
+            return fresh_input(turn, self._services.settings.current, gone)
         replay(snapshot, turn, tell)
         # Not snapshot.next: it is empty where a crash fell between a node's writes and its
         # checkpoint.
@@ -189,7 +192,7 @@ class Runner:
             return False
         # Never an end without an answer, whatever part of the state a crash has left.
         log.warning("run %s: nothing to go on with and no answer; it begins anew", turn.run_id)
-        return fresh_input(turn, self._context)
+        return fresh_input(turn, self._services.settings.current)
 
     async def _prune(self, turn: Turn, graph: Graph) -> None:
         """Drop old checkpoints now and then; not worth failing a turn for."""
@@ -199,7 +202,7 @@ class Runner:
             while len(self._turns) > 10_000:
                 self._turns.pop(next(iter(self._turns)))
             return
-        kept = self._context.services.settings.current.orchestrator.checkpoints_kept
+        kept = self._services.settings.current.orchestrator.checkpoints_kept
         try:
             await trim(_saver(graph), turn.thread_id, count=kept)
         except AssistantError as error:
@@ -260,15 +263,13 @@ async def _write_held(graph: Graph, turn: Turn) -> None:
         log.warning("thread %s: the message is not in its state: %s", turn.thread_id, error)
 
 
-def fresh_input(turn: Turn, context: Context, gone: list[RemoveMessage] | None = None) -> State:
+def fresh_input(turn: Turn, settings: Settings, gone: list[RemoveMessage] | None = None) -> State:
     """The graph's input for a message that begins."""
     message = turn.message
-    default = context.services.settings.current.orchestrator.autonomous_mode
+    default = settings.orchestrator.autonomous_mode
     autonomous = default if message.autonomous is None else message.autonomous
     state: TurnState = {
         "message_id": message.id,
-        "run_id": turn.run_id,
-        "user_id": message.user_id,
         "autonomous": autonomous,
         "rounds": 0,
         "iteration": 0,

@@ -9,7 +9,6 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langgraph.runtime import Runtime
 
-from core.engine.ledger import CURRENT_TURN
 from core.events import (
     MessageCompleted,
     Notice,
@@ -57,7 +56,7 @@ MORE_PLACE = (
 async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Ask the model; its text and thinking go out as they come. Raises ModelError."""
     before = answer_text(state["messages"])
-    sink = _Sink(runtime.context.emit, state, before)
+    sink = _Sink(runtime.context, state, before)
     services = runtime.context.services
     gateway, settings = services.gateway, services.settings.current
     known = state.get("density", 1.0)
@@ -78,7 +77,7 @@ async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     await room.learn(gateway, settings, answer.usage)
     if not may_call_tools(state["turn"], settings):
         answer = _only(answer, offer)
-    update = _update(state, state["turn"], answer, before, sink)
+    update = _update(state, runtime.context, answer, before)
     return update if room.density == known else {**update, "density": room.density}
 
 
@@ -86,7 +85,7 @@ async def _ask(
     state: State, runtime: Runtime[Context], room: Room, offer: Offer, answer: Answer, sink: _Sink
 ) -> None:
     """One request; what comes is added to the answer and shown."""
-    services, turn = runtime.context.services, state["turn"]
+    services, turn = runtime.context.services, runtime.context.turn
     settings = services.settings.current
     if offer.tokens > room.size // TOOLS_SHARE:
         offer = NO_TOOLS
@@ -98,8 +97,8 @@ async def _ask(
         messages,
         offer.schemas or None,
         settings=settings,
-        user_id=turn["user_id"],
-        thread_id=turn["run_id"].rpartition(".")[0],
+        user_id=turn.message.user_id,
+        thread_id=turn.thread_id,
         max_tokens=room.most(max_tokens),
     )
     async with aclosing(stream):
@@ -112,12 +111,13 @@ async def _ask(
 class _Sink:
     """Pieces of the model → events."""
 
-    def __init__(self, emit: Emit, state: State, before: str) -> None:
-        self._emit = emit
+    def __init__(self, context: Context, state: State, before: str) -> None:
+        self._emit = context.emit
+        self._turn = context.turn
         self._state = state
         self._between = BETWEEN if before else ""
         self.before = before
-        self.emit = emit
+        self.emit = context.emit
 
     def take(self, pieces: list[Piece]) -> None:
         for piece in pieces:
@@ -137,30 +137,29 @@ class _Sink:
     def _restart(self, thinking: str) -> None:
         """What was shown as text was thinking: reset what clients show, as a new attempt does, and
         show again what stays."""
-        turn = self._state["turn"]
+        turn = self._turn
         self._between = BETWEEN if self.before else ""
-        self._emit(TurnStarted(turn["message_id"], CURRENT_TURN.get().attempt + 1))
+        self._emit(TurnStarted(turn.message.id, turn.attempt + 1))
         self._emit(ReasoningDelta(thinking))
-        show(of_this_turn(self._state["messages"]), turn["run_id"], self._emit)
+        show(of_this_turn(self._state["messages"]), turn.run_id, self._emit)
 
 
-def _update(
-    state: State, turn: TurnState, answer: Answer, before: str, sink: _Sink
-) -> dict[str, Any]:
+def _update(state: State, context: Context, answer: Answer, before: str) -> dict[str, Any]:
+    run_id, turn = context.turn.run_id, state["turn"]
     answer = _renamed(answer, state["messages"])
     calls: list[dict[str, Any]] = [
         *({"name": c.name, "args": c.arguments, "id": c.id} for c in answer.calls),
         *({"name": c.name, "args": {}, "id": c.id} for c in answer.invalid),
     ]
     number = len(current_answer(state["messages"]))
-    name = f"{answer_id(turn['run_id'])}-{turn['iteration']}-{number}"
+    name = f"{answer_id(run_id)}-{turn['iteration']}-{number}"
     usage = _sum(turn, answer.usage)
     message = AIMessage(answer.text, tool_calls=calls, id=name)
     if not calls:
         message.response_metadata = about(answer.finish.model if answer.finish else "", usage)
-        _complete(turn, answer, before, usage, sink.emit)
+        _complete(run_id, answer, before, usage, context.emit)
         return {"messages": [message]}
-    refused = _refuse_invalid(answer, sink.emit)
+    refused = _refuse_invalid(answer, context.emit)
     spent: TurnState = {
         **turn,
         "rounds": turn["rounds"] + 1,
@@ -212,7 +211,7 @@ def _sum(turn: TurnState, usage: Usage | None) -> Usage:
     )
 
 
-def _complete(turn: TurnState, answer: Answer, before: str, usage: Usage, emit: Emit) -> None:
+def _complete(run_id: str, answer: Answer, before: str, usage: Usage, emit: Emit) -> None:
     finish = answer.finish
     if not answer.text.strip():
         raise _empty(answer)
@@ -220,7 +219,7 @@ def _complete(turn: TurnState, answer: Answer, before: str, usage: Usage, emit: 
         emit(Notice("warning", _CUT[finish.reason]))
     text = before + BETWEEN + answer.text if before else answer.text
     model = finish.model if finish is not None else ""
-    emit(MessageCompleted(answer_id(turn["run_id"]), text, usage, model))
+    emit(MessageCompleted(answer_id(run_id), text, usage, model))
 
 
 _CUT = {

@@ -68,13 +68,12 @@ async def _grade(state: State, runtime: Runtime[Context]) -> Grade | None:
     try:
         answer = await ask(
             runtime,
-            state["turn"],
             prompt_name="grader",
             text=lambda tokens: transcript(messages, tokens),
             max_tokens=MAX_TOKENS,
         )
     except AssistantError as error:
-        log.warning("run %s: the grader failed: %s", state["turn"]["run_id"], error)
+        log.warning("run %s: the grader failed: %s", runtime.context.turn.run_id, error)
         return None
     return parse(answer.text)
 

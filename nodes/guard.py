@@ -41,4 +41,4 @@ async def fan_out(state: State) -> Sequence[Send] | str:
     calls = dangling_calls(state["messages"])
     if not calls:
         return "assistant"
-    return [Send("tool_agent", {"call": call, "turn": state["turn"]}) for call in calls]
+    return [Send("tool_agent", {"call": call}) for call in calls]

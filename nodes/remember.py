@@ -51,10 +51,8 @@ async def _summarise(state: State, old: list[AnyMessage], runtime: Runtime[Conte
         return before + transcript(old, tokens - text_tokens(before))
 
     try:
-        answer = await ask(
-            runtime, state["turn"], prompt_name="summary", text=text, max_tokens=MAX_TOKENS
-        )
+        answer = await ask(runtime, prompt_name="summary", text=text, max_tokens=MAX_TOKENS)
     except AssistantError as error:
-        log.warning("run %s: no summary: %s", state["turn"]["run_id"], error)
+        log.warning("run %s: no summary: %s", runtime.context.turn.run_id, error)
         return None
     return answer.text.strip() or None

@@ -6,13 +6,14 @@ same at message 10 and at message 2,000.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.channels.delta import DeltaChannel
 
+from core.engine.mailbox import Turn
 from core.events import Event
 from core.services import Services
 from nodes.reducer import messages_reducer
@@ -34,13 +35,14 @@ KEPT = "kept"
 
 
 class TurnState(TypedDict):
-    """The turn under way; ``rounds`` counts tool rounds, ``iteration`` graded answers, and the
-    tokens
-    are those of all its model calls so far."""
+    """How far a turn has come: ``message_id`` says which turn, ``rounds`` counts tool rounds,
+    ``iteration`` graded answers, and the tokens are those of all its model calls so far. The turn
+    itself is ``Context.turn``.
+
+    Earlier versions stored ``run_id`` and ``user_id`` here; what was stored by them is still read.
+    """
 
     message_id: str
-    run_id: str
-    user_id: str
     autonomous: bool
     rounds: int
     iteration: int
@@ -66,7 +68,6 @@ class ToolTask(TypedDict):
     """What one tool agent gets: one call of the model."""
 
     call: dict[str, Any]
-    turn: TurnState
 
 
 Emit = Callable[[Event], None]
@@ -78,14 +79,13 @@ def untold(_event: Event) -> None:
 
 @dataclass(frozen=True)
 class Context:
-    """What every node may use. Services and tools are the same for all turns of a process; ``emit``
-    tells those who follow the turn, and ``profile`` is what was stored about the user when it
-    began."""
+    """What every node may use. Services and tools are the same for all turns of a process; ``turn``
+    is the one under way, and ``emit`` tells those who follow it."""
 
     services: Services
     toolbox: Toolbox
+    turn: Turn
     emit: Emit = untold
-    profile: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def of_this_turn(messages: list[AnyMessage]) -> list[AnyMessage]:

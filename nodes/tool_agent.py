@@ -11,7 +11,7 @@ from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
 from core.engine.kept import KeptResults, is_kept, pointer, result_id
-from core.engine.ledger import CURRENT_TURN, Ledger
+from core.engine.ledger import Ledger
 from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
 from core.events import ToolFinished, ToolStarted, ToolStatus, scrub
 from core.models.estimate import head, text_tokens
@@ -38,10 +38,9 @@ UNKNOWN = (
 async def tool_agent(state: ToolTask, runtime: Runtime[Context]) -> dict[str, Any]:
     """Run the call. Whatever goes wrong becomes a result; only a stop of the turn passes
     through."""
-    call, turn = state["call"], state["turn"]
-    emit = runtime.context.emit
+    call, turn, emit = state["call"], runtime.context.turn, runtime.context.emit
     emit(ToolStarted(call["id"], call["name"], call["args"]))
-    caller = Caller(turn["user_id"], turn["run_id"].rpartition(".")[0], turn["run_id"])
+    caller = Caller(turn.message.user_id, turn.thread_id, turn.run_id)
     status, text = await once(runtime.context, call, caller)
     emit(ToolFinished(call["id"], status, shortened(text, MAX_SUMMARY)))
     more: dict[str, Any] = {} if status in ("ok", "error") else {OUTCOME: status}
@@ -66,7 +65,7 @@ async def once(context: Context, call: dict[str, Any], caller: Caller) -> tuple[
     if skill.effect == "read":
         status, text = await run_call(skill, call["args"], caller, seconds)
         return status, await presented(context, skill, caller, call["id"], text)
-    ledger, turn = Ledger(context.services.store), CURRENT_TURN.get()
+    ledger, turn = Ledger(context.services.store), context.turn
     known = await ledger.begin(turn, call["id"])
     if known is not None and known.status is not None:
         return known.status, known.text
@@ -92,7 +91,7 @@ async def presented(context: Context, skill: Skill, caller: Caller, call_id: str
         return text
     name = result_id(caller.run_id, call_id)
     try:
-        kept = await KeptResults(services.store).keep(CURRENT_TURN.get(), name, text)
+        kept = await KeptResults(services.store).keep(context.turn, name, text)
     except (StoreError, Fenced) as error:
         log.warning("run %s: result of %s not kept: %s", caller.run_id, skill.tool.name, error)
         return shortened(text, len(shown))

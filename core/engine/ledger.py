@@ -1,15 +1,13 @@
 """Side effects exactly once, or said to be unknown.
 
 Around each tool call that changes something stands a record in Redis: written "started" before the
-call,
-replaced by the result after it. A turn that is resumed after a crash finds it: a finished call is
-not
-run again, its result is used; a started one may or may not have happened, and nobody can know.
+call, replaced by the result after it. A turn that is resumed after a crash finds it: a finished
+call is not run again, its result is used; a started one may or may not have happened, and nobody
+can know.
 """
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 import orjson
@@ -20,9 +18,6 @@ from core.events import ToolStatus
 from core.ids import new_id
 from core.store import keys
 from core.store.client import Store
-
-CURRENT_TURN: ContextVar[Turn] = ContextVar("current_turn")
-"""The turn that runs in this task and those it starts; set by the runner."""
 
 STARTED = b"started:"
 

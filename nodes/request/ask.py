@@ -13,12 +13,11 @@ from core.models.estimate import message_tokens, messages_tokens
 from core.models.wire.pieces import Answer
 from nodes.prompts import prompt
 from nodes.request.room import Room
-from nodes.state import Context, TurnState
+from nodes.state import Context
 
 
 async def ask(
     runtime: Runtime[Context],
-    turn: TurnState,
     *,
     prompt_name: str,
     text: Callable[[int], str],
@@ -35,7 +34,7 @@ async def ask(
         room.estimate = messages_tokens(messages)
         answer = Answer()
         try:
-            await _ask(runtime, turn, messages, max_tokens, answer)
+            await _ask(runtime, messages, max_tokens, answer)
         except ModelError as error:
             if answer.text or not room.shrink(error):
                 raise
@@ -46,18 +45,17 @@ async def ask(
 
 async def _ask(
     runtime: Runtime[Context],
-    turn: TurnState,
     messages: list[dict[str, Any]],
     max_tokens: int,
     answer: Answer,
 ) -> None:
-    services = runtime.context.services
+    services, turn = runtime.context.services, runtime.context.turn
     stream = services.gateway.stream(
         messages,
         None,
         settings=services.settings.current,
-        user_id=turn["user_id"],
-        thread_id=turn["run_id"].rpartition(".")[0],
+        user_id=turn.message.user_id,
+        thread_id=turn.thread_id,
         max_tokens=max_tokens,
     )
     async with aclosing(stream):

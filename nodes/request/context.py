@@ -16,7 +16,7 @@ from core.settings.groups import Settings
 from nodes.prompts import prompt
 from nodes.request.fitting import SMALLEST, cut, fitting
 from nodes.request.window import window
-from nodes.state import Context, State, TurnState
+from nodes.state import Context, State
 
 PROFILE_TOKENS = 1000
 """What the user's data may take in each request; the model can read the rest with get_profile."""
@@ -27,7 +27,7 @@ async def model_messages(
 ) -> list[dict[str, Any]]:
     """The request's messages: one system message, then the window, within ``room`` estimated
     tokens."""
-    profile = await current_profile(state["turn"], context)
+    profile = await current_profile(state["turn"]["rounds"], context)
     # Of a stateless client, whose instructions must not age as messages do.
     told = [m.text for m in state["messages"] if isinstance(m, SystemMessage)]
     said: list[AnyMessage] = [m for m in state["messages"] if not isinstance(m, SystemMessage)]
@@ -37,11 +37,11 @@ async def model_messages(
     return [system, *fitting(messages, max(room - message_tokens(system), SMALLEST))]
 
 
-async def current_profile(turn: TurnState, context: Context) -> Mapping[str, str]:
+async def current_profile(rounds: int, context: Context) -> Mapping[str, str]:
     """What is stored about the user: as the turn began, until tools may have changed it."""
-    if turn["rounds"] == 0:
-        return context.profile
-    return await context.services.profiles.get(turn["user_id"])
+    if rounds == 0:
+        return context.turn.profile
+    return await context.services.profiles.get(context.turn.message.user_id)
 
 
 def system_prompt(profile: Mapping[str, str], summary: str) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from core.engine.kept import KeptResults, is_kept, result_id
-from core.engine.ledger import CURRENT_TURN
 from core.models.estimate import text_tokens
 from core.store.client import Store
 from nodes.request.offers import READ_ROUNDS
@@ -120,10 +119,13 @@ async def test_while_reading_on_nothing_else_may_be_called(store: Store, tmp_pat
 
 async def test_a_short_result_costs_nothing(store: Store, tmp_path: Path) -> None:
     async with studio(store, tmp_path, in_order(text("x")), skills=tools([])) as it:
-        fetch = it.context.toolbox.skills["fetch"]
+        fetch = it.toolbox.skills["fetch"]
         caller = Caller("u1", "t", "t.r")
+        thread = await it.desk.thread()
+        await it.desk.send(thread)
+        context = it.context(await it.take(thread))
         before = (await it.desk.redis.info("stats"))["total_commands_processed"]
-        assert await presented(it.context, fetch, caller, "c", LOG[:SHORT]) == LOG[:SHORT]
+        assert await presented(context, fetch, caller, "c", LOG[:SHORT]) == LOG[:SHORT]
         after = (await it.desk.redis.info("stats"))["total_commands_processed"]
         assert after - before == 1, "that is the second INFO"
 
@@ -153,11 +155,11 @@ async def test_a_result_is_recorded_once_and_replayed_as_it_was(
         thread = await it.desk.thread()
         await it.desk.send(thread)
         turn = await it.take(thread)
-        CURRENT_TURN.set(turn)
+        context = it.context(turn)
         call: dict[str, Any] = {"id": "call_0", "name": "build", "args": {}}
         caller = Caller("u1", thread, turn.run_id)
-        first = await once(it.context, call, caller)
-        again = await once(it.context, call, caller)
+        first = await once(context, call, caller)
+        again = await once(context, call, caller)
         assert first == again
         assert done == ["built"]
         name = result_id(turn.run_id, "call_0")
@@ -173,8 +175,8 @@ async def test_a_result_that_cannot_be_kept_says_only_how_much_there_was(
         thread = await it.desk.thread()
         await it.desk.send(thread)
         turn = await it.take(thread)
-        CURRENT_TURN.set(replace(turn, epoch=turn.epoch - 1))
-        chosen = it.context.toolbox.skills[name]
-        words = await presented(it.context, chosen, Caller("u1", thread, turn.run_id), "c", LOG)
+        context = it.context(replace(turn, epoch=turn.epoch - 1))
+        chosen = it.toolbox.skills[name]
+        words = await presented(context, chosen, Caller("u1", thread, turn.run_id), "c", LOG)
         assert words.endswith("more characters)")
         assert "read_result" not in words

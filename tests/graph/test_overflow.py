@@ -99,8 +99,7 @@ def history(random: random.Random, most: int) -> list[AnyMessage]:
 async def remembered(it: Studio, thread: str, messages: list[AnyMessage]) -> None:
     """The conversation as if it had been held."""
     config: RunnableConfig = {"configurable": {"thread_id": thread}}
-    turn = {"message_id": "old", "run_id": f"{thread}.old", "user_id": "u1"}
-    values = {"messages": messages, "turn": turn}
+    values = {"messages": messages, "turn": {"message_id": "old"}}
     await it.graph.aupdate_state(config, values, as_node="remember")
 
 

@@ -144,7 +144,7 @@ class Studio:
     model: ModelServer
     live: LiveSettings
     services: Services
-    context: Context
+    toolbox: Toolbox
     saver: RedisSaver
     graph: Graph
     script: list[Script] = field(default_factory=list[Script])
@@ -153,8 +153,8 @@ class Studio:
         self, name: str = "A", saver: RedisSaver | None = None, store: Store | None = None
     ) -> Turns:
         """A worker's turns; with a saver and a store of its own it can be cut off."""
-        graph = self.graph if saver is None else build_graph(self.context, saver)
-        runner = Runner(graph, self.context)
+        graph = self.graph if saver is None else build_graph(self.live, saver)
+        runner = Runner(graph, self.services, self.toolbox)
         box = Mailbox(store or self.desk.store, name, read_beside(saver or self.saver))
         return Turns(box, self.live, runner.run, runner.give_up)
 
@@ -164,6 +164,10 @@ class Studio:
         turn = await box.claim(thread, self.live.current.engine)
         assert isinstance(turn, Turn)
         return turn
+
+    def context(self, turn: Turn) -> Context:
+        """What the nodes of a turn may use."""
+        return Context(self.services, self.toolbox, turn)
 
     async def say(self, thread: str, words: str, message_id: str = "", **more: Any) -> list[Told]:
         """Send a message, run its turn, return its events."""
@@ -271,11 +275,11 @@ async def studio(
                 gateway=gateway,
             )
             more = [entry for toolset in toolsets for entry in toolset(services)]
-            context = Context(services, Toolbox([*skills, *more]))
+            toolbox = Toolbox([*skills, *more])
             saver = RedisSaver(store.redis)
-            graph = build_graph(context, saver)
+            graph = build_graph(live, saver)
             desk = Desk(store, live.current.engine)
-            yield Studio(desk, model, live, services, context, saver, graph, current)
+            yield Studio(desk, model, live, services, toolbox, saver, graph, current)
 
 
 __all__ = ["USER", "Studio", "studio"]
