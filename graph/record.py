@@ -2,111 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from core.conversations.answer import Answer, ToolCall
 from core.conversations.transcript import pack_record
 from core.engine.mailbox import Turn
-from core.events import (
-    Event,
-    MessageCompleted,
-    Notice,
-    ReasoningDelta,
-    TextDelta,
-    ToolFinished,
-    ToolStarted,
-    TurnStarted,
-    Usage,
-)
+from core.engine.turns import Ending
+from core.events import Event
 from nodes.request.shown import answer_id
 
 MAX_REASONING = 50_000
 """Characters of thinking that the transcript keeps."""
 
 
-@dataclass
 class Record:
     """The answer as far as it has come. A partial answer is kept whatever happens."""
 
-    turn: Turn
-    text: str = ""
-    reasoning: str = ""
-    tools: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    usage: Usage | None = None
-    model: str = ""
-    notices: list[str] = field(default_factory=list[str])
-    _completed: bool = False
-
-    def take(self, event: Event) -> None:
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._answer = Answer(MAX_REASONING)
+        self.take = self._answer.take
         """Add one event."""
-        match event:
-            case TextDelta(text):
-                self._add_text(text)
-            case ReasoningDelta(text):
-                self.reasoning = (self.reasoning + text)[:MAX_REASONING]
-            case ToolStarted(call_id, name, arguments):
-                self.tools[call_id] = {
-                    "call_id": call_id,
-                    "name": name,
-                    "arguments": arguments,
-                    "status": "running",
-                }
-            case ToolFinished(call_id, status, summary):
-                self.tools[call_id] |= {"status": status, "summary": summary}
-            case MessageCompleted():
-                self.text, self.usage, self.model = event.text, event.usage, event.model
-                self._completed = True
-            case Notice(level, text) if level != "info":
-                self.notices.append(text)
-            case TurnStarted():
-                self.text = self.reasoning = ""
-                self.tools.clear()
-            case _:
-                pass
 
-    def _add_text(self, text: str) -> None:
-        if self._completed:
-            self.text, self._completed = "", False
-        self.text += text
+    def ending(self, events: Sequence[Event]) -> Ending:
+        """The end of the turn with these last events."""
+        for event in events:
+            self.take(event)
+        return Ending(events, self._records())
 
-    def records(self, status: str, error: dict[str, Any] | None = None) -> list[bytes]:
+    def _records(self) -> list[bytes]:
         """The transcript's entries: the user's message (once) and the answer."""
-        message = self.turn.message
-        answer: dict[str, Any] = {
-            "id": answer_id(self.turn.run_id),
-            "role": "assistant",
-            "answer_to": message.retry_of or message.id,
-            "run_id": self.turn.run_id,
-            "text": self.text,
-            "tools": [_ended(tool) for tool in self.tools.values()],
-            "created_at": datetime.now(UTC),
-            "status": status,
-        }
-        optional = {
-            "reasoning": self.reasoning,
-            "model": self.model,
-            "error": error,
-            "notices": self.notices,
-        }
-        answer |= {name: value for name, value in optional.items() if value}
-        if self.usage is not None:
-            answer["usage"] = {
-                "prompt_tokens": self.usage.prompt_tokens,
-                "completion_tokens": self.usage.completion_tokens,
-                "estimated": self.usage.estimated,
-            }
-        entries = [pack_record(answer)]
-        if message.retry_of is None:
-            entries.insert(0, pack_record(user_record(self.turn)))
+        entries = [pack_record(self._answer_record())]
+        if self._turn.message.retry_of is None:
+            entries.insert(0, pack_record(user_record(self._turn)))
         return entries
 
+    def _answer_record(self) -> dict[str, Any]:
+        message, answer = self._turn.message, self._answer
+        record: dict[str, Any] = {
+            "id": answer_id(self._turn.run_id),
+            "role": "assistant",
+            "answer_to": message.retry_of or message.id,
+            "run_id": self._turn.run_id,
+            "text": answer.text,
+            "tools": [_tool(call) for call in answer.tools.values()],
+            "created_at": datetime.now(UTC),
+            "status": answer.status,
+        }
+        optional = {
+            "reasoning": answer.reasoning,
+            "model": answer.model,
+            "error": answer.error and asdict(answer.error),
+            "notices": [notice.text for notice in answer.notices if notice.level != "info"],
+            "usage": answer.usage and asdict(answer.usage),
+        }
+        return record | {name: value for name, value in optional.items() if value}
 
-def _ended(tool: dict[str, Any]) -> dict[str, Any]:
+
+def _tool(call: ToolCall) -> dict[str, Any]:
     """A tool that was running when the turn was stopped has an unknown outcome."""
-    if tool["status"] == "running":
-        return {**tool, "status": "unknown", "summary": "stopped while it ran"}
-    return tool
+    if call.status == "running":
+        return asdict(call) | {"status": "unknown", "summary": "stopped while it ran"}
+    return asdict(call)
 
 
 def user_record(turn: Turn) -> dict[str, Any]:

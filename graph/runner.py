@@ -23,7 +23,7 @@ from core.engine.turn_journal import TurnJournal
 from core.engine.turn_meter import measured_run
 from core.engine.turns import Ending, HandOver, TurnControl, plain_ending
 from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
-from core.events import Event, Notice, TurnFailed, TurnFinished
+from core.events import Event, Notice, TurnFinished
 from core.services import Services
 from core.settings.groups import Settings
 from graph.build import Graph
@@ -94,12 +94,12 @@ class Runner:
             return _failed(record, "internal", detail, retryable=True)
         finally:
             task.cancel()
-        return Ending([TurnFinished("completed")], record.records("completed"))
+        return record.ending([TurnFinished("completed")])
 
     def _stopped(self, turn: Turn, control: TurnControl, record: Record) -> Ending:
         match control.reason:
             case "user":
-                return Ending([TurnFinished("cancelled")], record.records("cancelled"))
+                return record.ending([TurnFinished("cancelled")])
             case "drain":
                 raise HandOver
             case "lost":
@@ -109,10 +109,7 @@ class Runner:
 
     def give_up(self, turn: Turn, code: str, detail: str) -> Ending:
         """The ending of a turn that is not run."""
-        record = Record(turn)
-        status = "cancelled" if code == "cancelled" else "failed"
-        error = None if code == "cancelled" else {"code": code, "detail": detail}
-        return Ending(plain_ending(code, detail), record.records(status, error))
+        return Record(turn).ending(plain_ending(code, detail))
 
     # ---- the graph
 
@@ -320,6 +317,4 @@ def _from(messages: list[AnyMessage], message_id: str | None) -> list[RemoveMess
 
 
 def _failed(record: Record, code: str, detail: str, *, retryable: bool) -> Ending:
-    error = {"code": code, "detail": detail, "retryable": retryable}
-    events = [TurnFailed(code, detail, retryable), TurnFinished("failed")]
-    return Ending(events, record.records("failed", error))
+    return record.ending(plain_ending(code, detail, retryable=retryable))

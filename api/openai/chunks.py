@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
 from api.openai.bodies import MODEL_ID
+from core.conversations.answer import BETWEEN, Answer
 from core.conversations.journal import Entry
 from core.errors import AssistantError
+from core.events import ReasoningDelta, TextDelta, TurnStarted, Usage
 
 STATUS = {
     "context_overflow": 400,
@@ -19,6 +22,7 @@ STATUS = {
     "timeout": 504,
     "interrupted": 503,
     "thread_deleted": 410,
+    "waiting": 409,
 }
 """HTTP status by failure; others are 500."""
 
@@ -38,32 +42,26 @@ class TurnError(AssistantError):
 
 @dataclass
 class Told:
-    """Text as a client adds it up. It cannot be told to forget: what a resumed turn repeats is not
-    sent again, and where the new text differs it begins after a blank line."""
+    """What of a growing text is new to a client, which cannot be told to forget: what a resumed
+    turn repeats is not sent again, and where the new text differs it begins after a blank line."""
 
-    parts: list[str] = field(default_factory=list[str])
-    _sent: str = ""
-    _behind: bool = False
+    _sent: str | None = None
+    """What the client had when the text began anew; None: it is level with the text."""
 
-    def __str__(self) -> str:
-        return "".join(self.parts)
-
-    def restart(self) -> None:
+    def restart(self, had: str) -> None:
         """A new attempt begins."""
-        if not self._behind:
-            self._sent, self._behind = str(self), bool(self.parts)
-        self.parts.clear()
+        if self._sent is None and had:
+            self._sent = had
 
-    def add(self, text: str) -> str:
-        """What of it is new to the client."""
-        self.parts.append(text)
-        if not self._behind:
-            return text
-        whole = str(self)
-        if self._sent.startswith(whole):
+    def new(self, piece: str, whole: Callable[[], str]) -> str:
+        """What to send for a piece; ``whole`` gives the text with it."""
+        if self._sent is None:
+            return piece
+        sent, text = self._sent, whole()
+        if sent.startswith(text):
             return ""
-        self._behind = False
-        return whole[len(self._sent) :] if whole.startswith(self._sent) else f"\n\n{whole}"
+        self._sent = None
+        return text[len(sent) :] if text.startswith(sent) else BETWEEN + text
 
 
 @dataclass
@@ -72,49 +70,33 @@ class Encoder:
 
     id: str
     created: int
-    text: Told = field(default_factory=Told)
-    reasoning: Told = field(default_factory=Told)
-    usage: dict[str, int] | None = None
-    status: str = ""
-    failure: TurnError | None = None
-    _between: bool = False
+    answer: Answer = field(default_factory=Answer)
+    _text: Told = field(default_factory=Told)
+    _reasoning: Told = field(default_factory=Told)
 
     @property
     def ended(self) -> bool:
         """Whether the run has ended."""
-        return bool(self.status)
+        return self.answer.status is not None
 
     def take(self, entry: Entry) -> dict[str, Any] | None:
         """The delta that an entry means to a client, None when it means nothing to it."""
-        data = cast("dict[str, Any]", orjson.loads(entry.data))
-        match entry.type:
-            case "text_delta":
-                return self._text(data["text"])
-            case "reasoning_delta":
-                new = self.reasoning.add(data["text"])
+        event, answer = entry.event, self.answer
+        if isinstance(event, TurnStarted):
+            self._text.restart(answer.whole)
+            self._reasoning.restart(answer.reasoning)
+        another = answer.completed
+        answer.take(event)
+        match event:
+            case TextDelta(text):
+                piece = BETWEEN + text if another else text
+                new = self._text.new(piece, lambda: answer.whole)
+                return {"content": new} if new else None
+            case ReasoningDelta(text):
+                new = self._reasoning.new(text, lambda: answer.reasoning)
                 return {"reasoning_content": new, "reasoning": new} if new else None
-            case "message_completed":
-                self._between = True
-                self.usage = _usage(data["usage"])
-            case "turn_started":
-                self._between = False
-                self.text.restart()
-                self.reasoning.restart()
-            case "turn_failed":
-                self.failure = TurnError(data["code"], data["detail"])
-            case "turn_finished":
-                self.status = data["status"]
-            case "thread_deleted":
-                self.failure = TurnError("thread_deleted", "the conversation was deleted meanwhile")
             case _:
-                pass
-        return None
-
-    def _text(self, text: str) -> dict[str, Any] | None:
-        if self._between:
-            text, self._between = "\n\n" + text, False
-        new = self.text.add(text)
-        return {"content": new} if new else None
+                return None
 
     def chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
         """One chunk as an SSE frame."""
@@ -123,7 +105,7 @@ class Encoder:
 
     def usage_chunk(self) -> bytes:
         """The chunk with the usage and no choice, as `stream_options.include_usage` asks for."""
-        return self._frame({"choices": [], "usage": self.usage or _usage({})})
+        return self._frame({"choices": [], "usage": _usage(self.answer.usage)})
 
     def _frame(self, rest: dict[str, Any]) -> bytes:
         head = {
@@ -136,7 +118,7 @@ class Encoder:
 
     def error_frame(self) -> bytes:
         """A failure in the middle of a stream."""
-        failure = self.failure or self._why_not_ended()
+        failure = self._failure() or self._why_not_ended()
         error = {
             "message": failure.detail,
             "type": "server_error",
@@ -145,25 +127,31 @@ class Encoder:
         }
         return b"data: " + orjson.dumps({"error": error}) + b"\n\n"
 
+    def _failure(self) -> TurnError | None:
+        error = self.answer.error
+        return TurnError(error.code, error.detail) if error is not None else None
+
     def _why_not_ended(self) -> TurnError:
+        if self.answer.status == "waiting":
+            return TurnError("waiting", "the run waits for your decision: open the web page")
         if self.ended:
             return TurnError("cancelled", "the run was cancelled")
         return TurnError("interrupted", "the server stopped in between; send the request again")
 
     def completion(self) -> dict[str, Any]:
         """The whole answer. Raises TurnError."""
-        if self.failure is not None:
-            raise self.failure
-        if not self.ended:
+        if (failure := self._failure()) is not None:
+            raise failure
+        if not self.ended or self.answer.status == "waiting":
             raise self._why_not_ended()
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": str(self.text),
+            "content": self.answer.whole,
             "refusal": None,
         }
-        if self.reasoning.parts:
-            message["reasoning_content"] = message["reasoning"] = str(self.reasoning)
-        finish = "stop" if self.status == "completed" else "length"
+        if reasoning := self.answer.reasoning:
+            message["reasoning_content"] = message["reasoning"] = reasoning
+        finish = "stop" if self.answer.status == "completed" else "length"
         return {
             "id": self.id,
             "object": "chat.completion",
@@ -172,14 +160,14 @@ class Encoder:
             "choices": [
                 {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
             ],
-            "usage": self.usage or _usage({}),
+            "usage": _usage(self.answer.usage),
         }
 
 
-def _usage(usage: dict[str, Any]) -> dict[str, int]:
-    prompt, completion = int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0))
+def _usage(usage: Usage | None) -> dict[str, int]:
+    known = usage or Usage()
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
+        "prompt_tokens": known.prompt_tokens,
+        "completion_tokens": known.completion_tokens,
+        "total_tokens": known.prompt_tokens + known.completion_tokens,
     }

@@ -137,7 +137,7 @@ class OpenAI:
                     break
         finally:
             await entries.aclose()
-        if encoder.status != "completed":
+        if encoder.answer.status != "completed":
             yield encoder.error_frame()
         else:
             yield encoder.chunk({}, "stop")

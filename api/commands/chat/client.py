@@ -13,6 +13,7 @@ import aiohttp
 import orjson
 
 from core.errors import AssistantError, RateLimited
+from core.events import Event, Unknown, from_fields
 
 START = "0-0"
 CALL_SECONDS = 30
@@ -36,6 +37,11 @@ class Received:
     id: str
     type: str
     data: dict[str, Any]
+
+    @property
+    def event(self) -> Event | Unknown:
+        """What it tells."""
+        return from_fields(self.type, self.data)
 
 
 class Frames:

@@ -4,9 +4,29 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
 import orjson
+
+from api.commands.chat.client import Received
+from core.conversations.answer import Answer, ToolCall
+from core.events import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Event,
+    MessageCompleted,
+    Notice,
+    ReasoningDelta,
+    TextDelta,
+    ToolFinished,
+    ToolStarted,
+    TurnFailed,
+    TurnFinished,
+    TurnStarted,
+    TurnStatus,
+    Unknown,
+)
 
 DIM, BOLD, PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -20,7 +40,7 @@ SHORT = 200
 class Screen(Protocol):
     """Shows the events of the runs that were asked for."""
 
-    def show(self, data: dict[str, Any]) -> None:
+    def show(self, received: Received) -> None:
         """One event."""
         ...
 
@@ -35,9 +55,9 @@ class JsonScreen:
     def __init__(self, out: TextIO) -> None:
         self._out = out
 
-    def show(self, data: dict[str, Any]) -> None:
+    def show(self, received: Received) -> None:
         """One event."""
-        self._out.write(orjson.dumps(data).decode() + "\n")
+        self._out.write(orjson.dumps(received.data).decode() + "\n")
         self._out.flush()
 
     def say(self, text: str) -> None:
@@ -81,42 +101,36 @@ class TextScreen:
         self._colour = out.isatty()
         self._answers = Pen(out)
         self._aside = self._answers if self._colour else Pen(aside)
-        self._text = ""
-        self._completed = False
+        self._answer = Answer()
         self._thinking = False
-        self._tools: dict[str, str] = {}
 
     def say(self, text: str) -> None:
         """A word of the program itself."""
         self._aside.line(text, self._style(DIM))
 
-    def show(self, data: dict[str, Any]) -> None:
+    def show(self, received: Received) -> None:
         """One event."""
-        match data.get("type"):
-            case "turn_started":
-                self._restart(int(data.get("attempt") or 1))
-            case "reasoning_delta":
-                self._think(str(data["text"]))
-            case "text_delta":
-                self._answer(str(data["text"]))
-            case "tool_started":
-                self._tools[str(data["call_id"])] = call_line(data)
-            case "tool_finished":
-                self._tool(data)
-            case "message_completed":
-                self._complete(str(data["text"]))
-            case "turn_finished":
-                self._finish(str(data["status"]))
+        event, answer = received.event, self._answer
+        match event:
+            case TextDelta(text):
+                self._write(text, first=answer.completed or not answer.begun)
+            case ReasoningDelta(text):
+                self._think(text)
+            case MessageCompleted(_, text):
+                self._complete(text)
             case _:
-                self._remark(data)
+                self._remark(event)
+        answer.take(event)
+        match event:
+            case ToolFinished(call_id):
+                self._tool(answer.tools[call_id])
+            case TurnFinished(status):
+                self._finish(status)
+            case _:
+                pass
 
     def _style(self, style: str) -> str:
         return style if self._colour else ""
-
-    def _restart(self, attempt: int) -> None:
-        if self._text and attempt > 1:
-            self.say("(the answer begins anew)")
-        self._text, self._completed, self._thinking = "", False, False
 
     def _think(self, text: str) -> None:
         if not self._thinking:
@@ -124,15 +138,12 @@ class TextScreen:
         self._thinking = True
         self._aside.write(text, self._style(DIM))
 
-    def _answer(self, text: str) -> None:
+    def _write(self, text: str, *, first: bool) -> None:
+        """A piece of an answer; the first one begins on a line of its own."""
         self._end_thinking()
-        if self._completed:
-            self._text, self._completed = "", False
-        if not self._text:
+        if first:
             self._answers.fresh_line()
-            self._text, text = text, text.lstrip("\n")
-        else:
-            self._text += text
+            text = text.lstrip("\n")
         self._answers.write(text)
 
     def _end_thinking(self) -> None:
@@ -140,53 +151,57 @@ class TextScreen:
             self._aside.line()
             self._thinking = False
 
-    def _tool(self, data: dict[str, Any]) -> None:
-        self._end_thinking()
-        started = self._tools.pop(str(data["call_id"]), "a tool")
-        result = short(str(data.get("summary") or ""))
-        self._aside.line(f"[{started} → {data['status']}: {result}]", self._style(DIM))
+    def _tool(self, call: ToolCall) -> None:
+        started = call_line(call.name, call.arguments) if call.name else "a tool"
+        self._aside.line(f"[{started} → {call.status}: {short(call.summary)}]", self._style(DIM))
 
     def _complete(self, text: str) -> None:
         """What is missing of the whole answer, should deltas have been lost with the journal."""
-        if text != self._text:
-            rest = text.removeprefix(self._text) if text.startswith(self._text) else "\n" + text
-            self._answer(rest)
-        self._completed = True
-        self._answers.line()
-
-    def _finish(self, status: str) -> None:
+        shown = "" if self._answer.completed else self._answer.text
+        if text != shown:
+            rest = text.removeprefix(shown) if text.startswith(shown) else "\n" + text
+            self._write(rest, first=not shown)
         self._end_thinking()
         self._answers.line()
-        self._text, self._completed = "", False
-        words = {
-            "cancelled": "(stopped)",
-            "waiting": "(waits for your decision: open the web page)",
-        }
-        if status in words:
-            self.say(words[status])
 
-    def _remark(self, data: dict[str, Any]) -> None:
-        self._end_thinking()
-        match data.get("type"):
-            case "notice":
-                self.say(f"({data['level']}: {data['text']})")
-            case "turn_failed":
-                self._aside.line(f"error: {data['detail']}", self._style(BOLD))
-            case "approval_requested":
-                self.say(f"({call_line(data)} needs your decision: {data['why']})")
-            case "approval_resolved":
-                self.say(f"(decided: {data['decision']})")
+    def _finish(self, status: TurnStatus) -> None:
+        self._answers.line()
+        self._answer, self._thinking = Answer(), False
+        match status:
+            case "cancelled":
+                self.say("(stopped)")
+            case "waiting":
+                self.say("(waits for your decision: open the web page)")
+            case _:
+                pass
+
+    def _remark(self, event: Event | Unknown) -> None:
+        """What is told beside the text."""
+        if not isinstance(event, TurnStarted | ToolStarted):
+            self._end_thinking()
+        match event:
+            case TurnStarted(_, attempt):
+                if self._answer.begun and attempt > 1:
+                    self.say("(the answer begins anew)")
+                self._thinking = False
+            case Notice(level, text):
+                self.say(f"({level}: {text})")
+            case TurnFailed(_, detail):
+                self._aside.line(f"error: {detail}", self._style(BOLD))
+            case ApprovalRequested(_, _, name, arguments, why):
+                self.say(f"({call_line(name, arguments)} needs your decision: {why})")
+            case ApprovalResolved(_, decision):
+                self.say(f"(decided: {decision})")
             case _:
                 pass
 
 
-def call_line(data: dict[str, Any]) -> str:
+def call_line(name: str, arguments: Mapping[str, Any]) -> str:
     """A tool call as it would be written in a program."""
-    arguments: dict[str, Any] = data.get("arguments") or {}
     inside = ", ".join(
-        f"{name}={orjson.dumps(value).decode()}" for name, value in arguments.items()
+        f"{argument}={orjson.dumps(value).decode()}" for argument, value in arguments.items()
     )
-    return f"{data['name']}({short(inside)})"
+    return f"{name}({short(inside)})"
 
 
 def short(text: str) -> str:

@@ -27,7 +27,7 @@ from core.accounts.api_keys import create_key, revoke_key
 from core.accounts.credentials import now
 from core.accounts.principal import OWNER
 from core.errors import AssistantError, ConfigError, NotFound
-from core.events import Reset, ThreadDeleted
+from core.events import MessageCompleted, Reset, ThreadDeleted, TurnFinished
 from core.ids import new_id
 from core.settings.source import Loaded
 from core.store.connection import connect
@@ -240,8 +240,8 @@ class Talk:
             )
         if event.data.get("run_id") != self.run_id:
             return None
-        self.screen.show(event.data)
-        if event.type == "turn_finished":
+        self.screen.show(event)
+        if event.type == TurnFinished.type:
             return event.data.get("status") != "failed"
         return None
 
@@ -251,11 +251,25 @@ class Talk:
         thread = await self.client.call("GET", f"/api/threads/{self.thread_id}?limit=50")
         for message in thread["messages"]:
             if message.get("run_id") == self.run_id and message["role"] == "assistant":
-                common = {"thread_id": self.thread_id, "run_id": self.run_id}
-                self.screen.show({"type": "message_completed", "text": message["text"], **common})
-                self.screen.show({"type": "turn_finished", "status": message["status"], **common})
+                for event in told_by(message, self.thread_id):
+                    self.screen.show(event)
                 return message["status"] != "failed"
         return None
+
+
+def told_by(message: dict[str, Any], thread_id: str) -> tuple[Received, Received]:
+    """The last events of a run, from its answer in the conversation."""
+    common = {"thread_id": thread_id, "run_id": message["run_id"]}
+    whole = {
+        "type": MessageCompleted.type,
+        "message_id": message.get("id", ""),
+        "text": message["text"],
+        "usage": message.get("usage", {}),
+        "model": message.get("model", ""),
+        **common,
+    }
+    end = {"type": TurnFinished.type, "status": message["status"], **common}
+    return Received("", MessageCompleted.type, whole), Received("", TurnFinished.type, end)
 
 
 async def _command(talk: Talk, line: str) -> bool:
