@@ -25,6 +25,7 @@ from api.routes.threads import threads_router
 from api.routes.tools import tools_router
 from api.stream import Streams
 from core.asks.client import Asks
+from core.conversations.conversations import Conversations
 from core.conversations.hub import Hub
 from core.jobs.jobs import Jobs, open_job_client
 from core.live_settings.watch import watch_settings
@@ -63,10 +64,16 @@ def create_app(
     )
     streams = Streams(services, hub, auth.revocations)
     condition = Condition(services, shared)
+    conversations = Conversations(
+        services.bus,
+        services.threads,
+        engine=lambda: services.settings.current.engine,
+        ask_to_erase=jobs.erase_thread,
+    )
     # Routes are tried one after another: first what is asked for most.
-    app.include_router(threads_router(services, jobs))
+    app.include_router(threads_router(services.threads, conversations))
     app.include_router(sse_router(streams))
-    app.include_router(openai_router(services, streams))
+    app.include_router(openai_router(services, conversations, streams))
     app.include_router(auth.router)
     app.include_router(settings_router(services))
     app.include_router(system_router(services, condition))

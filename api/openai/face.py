@@ -20,6 +20,7 @@ from api.openai.bodies import MODEL_ID, ChatRequest, check_request, split_histor
 from api.openai.chunks import DONE, Encoder
 from api.stream import Streams, respond
 from core.accounts.principal import Principal
+from core.conversations.conversations import Conversations
 from core.conversations.following import follow
 from core.conversations.journal import START, Entry, last_id
 from core.errors import Conflict, Invalid
@@ -49,8 +50,9 @@ class Completion:
 class OpenAI:
     """The handlers."""
 
-    def __init__(self, services: Services, streams: Streams) -> None:
+    def __init__(self, services: Services, conversations: Conversations, streams: Streams) -> None:
         self._services = services
+        self._conversations = conversations
         self._streams = streams
 
     async def models(self) -> dict[str, object]:
@@ -64,8 +66,7 @@ class OpenAI:
         completion = await self._begin(request, body)
         encoder = Encoder("chatcmpl-" + completion.run_id.replace(".", "-"), int(time.time()))
         headers = {"X-Thread-Id": completion.inbound.thread_id, "X-Run-Id": completion.run_id}
-        settings = self._services.settings.current.engine
-        accepted = await self._services.bus.submit(completion.inbound, settings)
+        accepted = await self._conversations.send(completion.inbound)
         if accepted.duplicate:
             raise Conflict(
                 "this Idempotency-Key was used before; its answer is in the conversation"
@@ -89,13 +90,12 @@ class OpenAI:
         thread_id = request.headers.get("x-thread-id") or (body.metadata or {}).get("thread_id")
         if thread_id is not None and not isinstance(thread_id, str):
             raise Invalid("metadata.thread_id must be a string")
-        settings = self._services.settings.current.engine
         lasting = bool(thread_id)
         if thread_id:
             await self._services.threads.get(user.user_id, thread_id)
             after, history = await last_id(self._services.store, thread_id), ()
         else:
-            thread = await self._services.threads.create(user.user_id, ttl=settings.ephemeral_ttl)
+            thread = await self._conversations.ephemeral(user.user_id)
             thread_id, after = thread.id, START
         inbound = Inbound(
             id=request.headers.get("idempotency-key") or new_id("m"),
@@ -121,7 +121,7 @@ class OpenAI:
                             yield entry
         finally:
             if not ended and not completion.lasting:
-                await self._services.bus.cancel(completion.run_id)
+                await self._conversations.abandon(completion.run_id)
 
     async def _stream(
         self, completion: Completion, encoder: Encoder, *, wants_usage: bool
@@ -146,9 +146,9 @@ class OpenAI:
         yield DONE
 
 
-def openai_router(services: Services, streams: Streams) -> APIRouter:
+def openai_router(services: Services, conversations: Conversations, streams: Streams) -> APIRouter:
     """Routes under /v1."""
-    face = OpenAI(services, streams)
+    face = OpenAI(services, conversations, streams)
     router = APIRouter(prefix="/v1", tags=["openai"], route_class=json_route(BODY_LIMIT))
     router.add_api_route("/models", face.models, methods=["GET"])
     router.add_api_route("/chat/completions", face.complete, methods=["POST"], response_model=None)

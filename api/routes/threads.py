@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -11,15 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.middleware.body import json_route
 from api.middleware.principal import signed_in
+from core.conversations.conversations import Conversations
 from core.conversations.inbox import Accepted
-from core.conversations.threads import Thread
-from core.errors import Conflict, Invalid, StoreError
+from core.conversations.threads import Thread, Threads
+from core.errors import Invalid
 from core.events import Inbound
-from core.ids import new_id, thread_of_run
-from core.jobs.jobs import ERASE_THREAD, Jobs
-from core.services import Services
-
-log = logging.getLogger(__name__)
+from core.ids import new_id
 
 MESSAGE_LIMIT = 2 * 1024 * 1024
 """Bytes of a request with a message; the text itself has engine.max_message_bytes."""
@@ -90,14 +86,14 @@ class AcceptedOut(BaseModel):
 class ThreadRoutes:
     """The handlers."""
 
-    def __init__(self, services: Services, jobs: Jobs) -> None:
-        self._services = services
-        self._jobs = jobs
+    def __init__(self, threads: Threads, conversations: Conversations) -> None:
+        self._threads = threads
+        self._conversations = conversations
 
     async def create(self, request: Request, body: NewThread | None = None) -> ThreadOut:
         """Begin a conversation."""
         title = body.title if body is not None else ""
-        return _out(await self._services.threads.create(signed_in(request).user_id, title=title))
+        return _out(await self._threads.create(signed_in(request).user_id, title=title))
 
     async def listed(
         self,
@@ -107,7 +103,7 @@ class ThreadRoutes:
     ) -> ThreadList:
         """Conversations, last used first."""
         user_id = signed_in(request).user_id
-        found, following = await self._services.threads.listed(user_id, limit=limit, cursor=cursor)
+        found, following = await self._threads.listed(user_id, limit=limit, cursor=cursor)
         return ThreadList(items=[_out(thread) for thread in found], next=following)
 
     async def detail(
@@ -118,8 +114,8 @@ class ThreadRoutes:
         before: int | None = Query(None, ge=0, le=2**53),
     ) -> ThreadDetail:
         """A conversation with its newest messages, or those before a cursor."""
-        thread = await self._services.threads.get(signed_in(request).user_id, thread_id)
-        page = await self._services.threads.page(thread_id, limit=limit, before=before)
+        thread = await self._threads.get(signed_in(request).user_id, thread_id)
+        page = await self._threads.page(thread_id, limit=limit, before=before)
         return ThreadDetail(
             **_out(thread).model_dump(),
             messages=page.messages,
@@ -132,20 +128,12 @@ class ThreadRoutes:
     async def rename(self, request: Request, thread_id: str, body: ChangedThread) -> ThreadOut:
         """Change a conversation's title."""
         user_id = signed_in(request).user_id
-        return _out(await self._services.threads.rename(user_id, thread_id, body.title))
+        return _out(await self._threads.rename(user_id, thread_id, body.title))
 
     async def delete(self, request: Request, thread_id: str) -> Response:
         """Delete a conversation with everything in it."""
         user_id = signed_in(request).user_id
-        await self._services.threads.get(user_id, thread_id)
-        page = await self._services.threads.page(thread_id, limit=1, before=None)
-        await self._services.threads.delete(user_id, thread_id)
-        if page.running_run_id is not None:
-            await self._services.bus.cancel(page.running_run_id)
-        try:
-            await self._jobs.add(ERASE_THREAD, thread_id, key=f"erase:{thread_id}")
-        except StoreError as error:
-            log.warning("%s is erased later: %s", thread_id, error)
+        await self._conversations.delete(user_id, thread_id)
         return Response(status_code=204)
 
     async def send(self, request: Request, thread_id: str, body: NewMessage) -> AcceptedOut:
@@ -160,42 +148,22 @@ class ThreadRoutes:
             text=body.text,
             autonomous=body.autonomous,
         )
-        return _accepted(
-            await self._services.bus.submit(inbound, self._services.settings.current.engine)
-        )
+        return _accepted(await self._conversations.send(inbound))
 
     async def retry(self, request: Request, thread_id: str) -> AcceptedOut:
         """Answer the last message again; the new answer takes the place of the old one."""
         user_id = signed_in(request).user_id
-        await self._services.threads.get(user_id, thread_id)
-        if await self._services.threads.has_work(thread_id):
-            # A second try of an older message would take the newer ones out of the memory.
-            raise Conflict("an answer is still under way; wait for it, or stop it first")
-        last = await self._services.threads.last_user_message(thread_id)
-        if last is None:
-            raise Conflict("there is no finished message to try again")
-        inbound = Inbound(
-            id=new_id("m"),
-            user_id=user_id,
-            thread_id=thread_id,
-            channel="web",
-            text=str(last["text"]),
-            retry_of=str(last["id"]),
-        )
-        return _accepted(
-            await self._services.bus.submit(inbound, self._services.settings.current.engine)
-        )
+        return _accepted(await self._conversations.retry(user_id, thread_id, channel="web"))
 
     async def cancel(self, request: Request, run_id: str) -> dict[str, str]:
         """Ask a run to stop; its `turn_finished` event confirms it."""
-        await self._services.threads.get(signed_in(request).user_id, thread_of_run(run_id))
-        await self._services.bus.cancel(run_id)
+        await self._conversations.stop(signed_in(request).user_id, run_id)
         return {"run_id": run_id}
 
 
-def threads_router(services: Services, jobs: Jobs) -> APIRouter:
+def threads_router(threads: Threads, conversations: Conversations) -> APIRouter:
     """Routes under /api/threads and /api/runs."""
-    routes = ThreadRoutes(services, jobs)
+    routes = ThreadRoutes(threads, conversations)
     router = APIRouter(prefix="/api", tags=["threads"], route_class=json_route())
     # First what is asked for most: routes are tried one after another.
     router.add_api_route(

@@ -76,6 +76,10 @@ class Jobs:
             lambda queue: queue.add(name, arguments, key, at or datetime.now(UTC))
         )
 
+    async def erase_thread(self, thread_id: str) -> None:
+        """Erase what is left of a deleted conversation, soon. Raises StoreError."""
+        await self.add(ERASE_THREAD, thread_id, key=f"erase:{thread_id}")
+
     async def cancel(self, key: str) -> None:
         """Take a job back that has not begun. Raises StoreError."""
         await self._patiently(lambda queue: queue.cancel(key))
