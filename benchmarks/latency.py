@@ -153,7 +153,7 @@ class Scales:
         """Note what it weighs now."""
         thread_id = cast("OurChat", chat).thread_id
         own = 0
-        async for name in self._redis.scan_iter(match=keys.thread(thread_id, "*"), count=5000):
+        async for name in self._redis.scan_iter(match=keys.all_of_thread(thread_id), count=5000):
             own += await self._redis.memory_usage(name, samples=0)
         used = (await self._redis.info("memory"))["used_memory"]
         self._seen.append((own, used))

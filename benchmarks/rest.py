@@ -97,7 +97,7 @@ async def store_threads(subject: Ours, redis: Redis, have: int, count: int) -> N
         await chat.turn(100)
     chat.close()
     await asyncio.sleep(1)
-    names = [name async for name in client.scan_iter(match=keys.thread(chat.thread_id, "*"))]
+    names = [name async for name in client.scan_iter(match=keys.all_of_thread(chat.thread_id))]
     dumps = [(name.decode(), await client.dump(name)) for name in names]
     for start in range(have, count, AT_ONCE):
         async with client.pipeline(transaction=False) as pipe:

@@ -14,9 +14,9 @@ from benchmarks.machine import PROC, memory, role
 from benchmarks.subjects import Ours
 from core.store import keys
 
-THREAD_KEYS = len(keys.of_thread("t")) + 5
-"""Most keys without a life time that a conversation may have: all of
-``core.store.keys.of_thread``, and five of its checkpoints."""
+THREAD_KEYS = len(keys.lasting("t")) + 5
+"""Most keys without a life time that a conversation may have: all that last as long as it does, and
+five of its checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)

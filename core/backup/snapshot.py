@@ -24,8 +24,6 @@ AT_ONCE = 16
 NAMES_AT_ONCE = 200
 SCAN_COUNT = 1000
 
-THREAD_PARTS = frozenset(name.rpartition("}:")[2] for name in keys.of_thread("x"))
-
 Progress = Callable[[int, int], None]
 """Told how many of how many steps are done."""
 
@@ -99,15 +97,17 @@ async def read_names(store: Store) -> Names:
 
 
 def _sort_in(names: Names, name: str) -> None:
+    kind = keys.KINDS.kind_of(name)
     if apart := keys.thread_and_part(name):
-        thread_id, part = apart
-        unusual = names.threads.setdefault(thread_id, [])
-        if part not in THREAD_PARTS and not part.startswith("cp:"):
+        unusual = names.threads.setdefault(apart[0], [])
+        # The others are read with their thread, whether they were met or not.
+        if kind is None or not (kind.fixed or kind.name is keys.checkpoint):
             unusual.append(name)
+    elif kind is not None and kind.backup == "made anew":
+        return
     elif apart := keys.user_and_part(name):
-        if name != keys.user_threads(apart[0]):
-            names.users.setdefault(apart[0], []).append(name)
-    elif name != keys.pending():
+        names.users.setdefault(apart[0], []).append(name)
+    else:
         names.others.append(name)
 
 

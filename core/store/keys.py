@@ -1,358 +1,156 @@
-"""Every Redis key, with its owner and how long it lives. No other file spells a key.
+"""Every Redis key, declared once: what it holds, who writes it, how long it lives.
 
-Keys of one thread share the hash tag ``{thread_id}``, so that one script can touch them all and a
-Redis Cluster keeps them on one node. "thread" as a life time means: until the user deletes the
-thread,
-or, for an ephemeral thread (stateless OpenAI clients), ``engine.ephemeral_ttl`` after its last use.
+No other file spells a key. Keys of one thread share the hash tag ``{thread_id}``, so that one
+script can touch them all. "thread" as a life time means: until the user deletes the thread, or, for
+an ephemeral thread (stateless OpenAI clients), ``engine.ephemeral_ttl`` after its last use. What
+follows from the declarations (which keys a thread has, what a backup leaves out, the table in
+docs/architecture.md) is in ``core/store/kinds.py``.
 """
 
 from __future__ import annotations
 
+from core.store.kinds import DAY, HOUR, MINUTE, Kinds
+
 PREFIX = "asst"
 
-# ---- one thread ------------------------------------------------ owner · life time
+KINDS = Kinds(PREFIX)
+"""All kinds of keys: the declarations below fill it."""
+
+# A table: one kind after the other, laid out by hand.
+# fmt: off
+
+# ---- one thread
+
+meta = KINDS.thread_key("meta", "hash", owner="core.conversations.threads", lives="thread",
+    holds="user, title, created_at, updated_at (ms), ttl (s, ephemeral only)", export=True)
+inbox = KINDS.thread_key("in", "stream", owner="core.conversations.inbox", lives="thread",
+    holds="accepted messages that no turn has finished yet")
+seen = KINDS.thread_key("ids", "zset", owner="core.conversations.inbox", ttl=25 * HOUR,
+    holds="message ids by arrival, against duplicates")
+lease = KINDS.thread_key("ls", "string", owner="core.engine.mailbox", lives="`engine.lease_ms`",
+    ttl=MINUTE, holds="the worker that runs the thread", backup="left out")
+control = KINDS.thread_key("ctl", "hash", owner="core.engine.mailbox", lives="thread",
+    holds="epoch (fencing token), last journal write, running run, attempts")
+journal = KINDS.thread_key("ev", "stream", owner="core.engine.mailbox", lives="thread",
+    holds="events of the last day of turns, at most `engine.journal_length`")
+transcript = KINDS.thread_key("log", "list", owner="core.engine.mailbox", lives="thread",
+    holds="finished messages as JSON, append-only", export=True)
+usage_thread = KINDS.thread_key("usage", "hash", owner="core.models.usage", lives="thread",
+    holds="token counts of the thread")
+calls = KINDS.thread_key("calls", "hash", owner="core.engine.ledger", lives="the turn",
+    holds="tool calls with side effects of the running turn: started, or finished with the result")
+kept = KINDS.thread_key("kept", "hash", owner="core.engine.kept", lives="thread",
+    holds="tool results too long for the model, by name; at most 16 and 2 MiB")
+cancel_flag = KINDS.thread_keys("cx:<run>", "string", owner="core.conversations.inbox", ttl=HOUR,
+    holds="a run was asked to stop")
 
 
-def thread(thread_id: str, part: str) -> str:
-    """A key of the thread; the parts are listed in ``THREAD_PARTS``."""
-    return f"{PREFIX}:{{{thread_id}}}:{part}"
+def _checkpoint(thread_id: str, kind: str, ns: str = "") -> str:
+    return f"{PREFIX}:{{{thread_id}}}:cp:{kind}:{ns}"
 
 
-def meta(thread_id: str) -> str:
-    """Hash: user, title, created_at, updated_at (ms), ttl (s, ephemeral only). Owner:
-    core.conversations.threads · thread."""
-    return thread(thread_id, "meta")
+checkpoint = KINDS.declare(
+    _checkpoint, "thread", "cp:<kind>:<namespace>", "several",
+    owner="graph.checkpoint.saver", lives="thread",
+    holds="[checkpoints](checkpoints.md) of the graph",
+)
+
+# ---- one user
+
+user_threads = KINDS.user_key("threads", "zset", owner="core.conversations.threads",
+    lives="account", holds="ids of the user's threads by last use", backup="made anew")
+profile = KINDS.user_key("profile", "hash", owner="core.accounts.profile", lives="account",
+    holds="name, time zone, language, preferences", export=True)
+usage_day = KINDS.user_keys("usage:<day>", "hash", owner="core.models.usage", ttl=400 * DAY,
+    holds="token counts of one day (YYYY-MM-DD, UTC)", export=True)
+sessions = KINDS.user_key("sessions", "set", owner="core.accounts.sessions", lives="account",
+    holds="hashes of the user's sessions", backup="left out", export=True)
+api_keys = KINDS.user_key("keys", "hash", owner="core.accounts.api_keys", lives="account",
+    holds="key id → key hash", export=True)
+erasing = KINDS.user_key("erasing", "set", owner="core.backup.erase", lives="until done",
+    holds="threads of a user who is being erased")
+user_channel = KINDS.channels("pub:<user>", owner="core.engine.mailbox",
+    holds="journal entries of the user's threads as they are written")
+
+# ---- sign-in
+
+owner = KINDS.key("auth:owner", "hash", owner="core.accounts.passwords", lives="installation",
+    holds="the administrator's password hash, created_at")
+setup_token = KINDS.key("auth:setup", "string", owner="core.accounts.setup_token",
+    lives="until set-up, at most 24 hours", ttl=DAY, holds="SHA-256 of the one-time set-up token",
+    backup="left out")
+session = KINDS.keys("auth:s:<hash>", "hash", owner="core.accounts.sessions",
+    lives="`auth.session_days` after the last use", ttl=365 * DAY,
+    holds="one browser session, by the hash of its secret", backup="left out", export=True)
+api_key = KINDS.keys("auth:k:<hash>", "hash", owner="core.accounts.api_keys",
+    lives="until revoked or expired", holds="one API key, by the hash of its secret", export=True)
+login_attempts = KINDS.keys("auth:try:<address>", "string", owner="core.accounts.limits", ttl=HOUR,
+    lives="the limit's window, at most 1 hour", holds="number of sign-in attempts",
+    backup="left out")
+revocations = KINDS.channel("auth:revoked", owner="core.accounts.credentials",
+    holds="credentials that ended just now")
+
+# ---- the installation
+
+pending = KINDS.key("pending", "hash", owner="core.conversations.inbox",
+    lives="while there is work",
+    holds="thread → newest message id, of threads that may have work: the sweeper's list",
+    backup="made anew")
+deleted = KINDS.key("deleted", "set", owner="core.conversations.threads",
+    lives="until a worker has erased them",
+    holds="deleted threads whose checkpoints are still there")
+doorbell = KINDS.key("bell", "list", owner="core.conversations.inbox", lives="consumed at once",
+    holds="threads to look at now; workers block on it", backup="left out")
+dead_letters = KINDS.key("dead", "stream", owner="core.engine.mailbox", lives="installation",
+    holds="messages given up, at most 10,000")
+asks = KINDS.key("asks", "list", owner="core.asks.client", lives="until the last deadline",
+    ttl=MINUTE, holds="ids of questions that wait for a worker", backup="left out")
+ask = KINDS.keys("ask:<id>", "string", owner="core.asks.client", lives="until its deadline",
+    ttl=MINUTE, holds="one question as JSON", backup="left out")
+answer = KINDS.keys("answer:<id>", "list", owner="core.asks.answering", ttl=10,
+    holds="the answer to a question", backup="left out")
+cancellations = KINDS.channel("cancel", owner="core.conversations.inbox",
+    holds="runs to stop")
+settings = KINDS.keys("settings:<group>", "hash", owner="core.live_settings.live",
+    lives="installation", holds="settings saved in the dashboard, by group")
+settings_version = KINDS.key("settings-version", "string", owner="core.live_settings.live",
+    lives="installation", holds="a counter that moves with every saved setting")
+settings_changed = KINDS.channel("settings-changed", owner="core.live_settings.live",
+    holds="a setting was saved")
+worker = KINDS.keys("worker:<name>", "hash", owner="core.engine.worker", ttl=15,
+    lives="15 seconds, renewed", holds="about a live worker", backup="left out")
+workers = KINDS.key("workers", "zset", owner="core.engine.worker", lives="trimmed by the sweeper",
+    holds="names of workers by their last sign of life", backup="left out")
+telemetry = KINDS.keys("metrics:<process>", "hash", owner="core.telemetry.share", ttl=10 * MINUTE,
+    lives="10 minutes, renewed", holds="role and packed figures of one process", backup="left out")
+telemetry_processes = KINDS.key("metrics", "zset", owner="core.telemetry.share", ttl=10 * MINUTE,
+    lives="10 minutes, renewed", holds="the processes that left figures", backup="left out")
+graph_drawing = KINDS.key("graph", "string", owner="graph.process", lives="installation",
+    holds="the graph's drawing as JSON, written by a starting worker", backup="left out")
+installation = KINDS.key("installation", "hash", owner="core.store.opening", lives="installation",
+    holds="format of the state, checkpointer, created_at")
+state_lock = KINDS.key("state-lock", "string", owner="core.store.exclusive", ttl=30,
+    lives="30 seconds, renewed", holds="token of the process that migrates or restores the state",
+    backup="left out")
+capabilities = KINDS.keys("caps:<server>", "string", owner="core.models.servers.capabilities",
+    ttl=30 * DAY, holds="what a model server can do, as JSON")
+cloud_spend = KINDS.keys("cloud:<day>", "string", owner="core.models.budget", ttl=40 * DAY,
+    holds="tokens sent to the cloud on a day")
+
+# fmt: on
 
 
-def inbox(thread_id: str) -> str:
-    """Stream of accepted messages that no turn has finished yet. Owner: core.conversations.inbox ·
-    thread."""
-    return thread(thread_id, "in")
-
-
-def seen(thread_id: str) -> str:
-    """Sorted set of message ids by arrival, for deduplication. Owner: core.conversations.inbox ·
-    25 hours."""
-    return thread(thread_id, "ids")
-
-
-def lease(thread_id: str) -> str:
-    """String, name of the worker that runs the thread. Owner: core.engine.mailbox ·
-    engine.lease."""
-    return thread(thread_id, "ls")
-
-
-def control(thread_id: str) -> str:
-    """Hash: epoch (fencing token), seq (last journal write), running, attempt counters.
-    Owner: core.engine.mailbox · thread."""
-    return thread(thread_id, "ctl")
-
-
-def journal(thread_id: str) -> str:
-    """Stream of events, capped at engine.journal_length and, when a turn ends, at a day. Owner:
-    core.conversations.journal · thread."""
-    return thread(thread_id, "ev")
-
-
-def transcript(thread_id: str) -> str:
-    """List of finished messages as JSON, append-only. Owner: core.conversations.threads ·
-    thread."""
-    return thread(thread_id, "log")
-
-
-def calls(thread_id: str) -> str:
-    """Hash of the running turn's tool calls with side effects: started or finished, with result.
-    Owner: core.engine.ledger · the turn."""
-    return thread(thread_id, "calls")
-
-
-def kept(thread_id: str) -> str:
-    """Hash of tool results too long for the model, by name; at most 16 and 2 MiB, oldest go first.
-    Owner: core.engine.kept · thread."""
-    return thread(thread_id, "kept")
-
-
-def cancel_flag(thread_id: str, run_id: str) -> str:
-    """String, set when a run was asked to stop. Owner: core.conversations.inbox · 1 hour."""
-    return thread(thread_id, f"cx:{run_id}")
-
-
-def checkpoint(thread_id: str, kind: str, ns: str = "") -> str:
-    """Checkpoints of the graph (kinds: see graph/checkpoint/saver.py). Owner:
-    graph.checkpoint.saver · thread."""
-    return thread(thread_id, f"cp:{kind}:{ns}")
+# ---- beginnings and patterns of names
 
 
 def cancel_prefix(thread_id: str) -> str:
     """What ``cancel_flag`` keys of the thread start with; scripts append the run id."""
-    return thread(thread_id, "cx:")
-
-
-def of_thread(thread_id: str) -> tuple[str, ...]:
-    """All keys of a thread but checkpoints and the short-lived cancel flags."""
-    return (
-        meta(thread_id),
-        inbox(thread_id),
-        seen(thread_id),
-        lease(thread_id),
-        control(thread_id),
-        journal(thread_id),
-        transcript(thread_id),
-        usage_thread(thread_id),
-        calls(thread_id),
-        kept(thread_id),
-    )
-
-
-# ---- one user
-
-
-def user(user_id: str, part: str) -> str:
-    """A key of one user."""
-    return f"{PREFIX}:u:{{{user_id}}}:{part}"
-
-
-def user_threads(user_id: str) -> str:
-    """Sorted set of thread ids by last use. Owner: core.conversations.threads · the account."""
-    return user(user_id, "threads")
-
-
-def erasing(user_id: str) -> str:
-    """Set of the thread ids of a user who is being erased. Owner: core.backup.erase · until it is
-    done."""
-    return user(user_id, "erasing")
-
-
-def user_channel(user_id: str) -> str:
-    """Pub/sub channel on which journal entries of the user's threads are announced.
-    Owner: core.conversations.journal · no storage."""
-    return f"{PREFIX}:pub:{user_id}"
+    return cancel_flag(thread_id, "")
 
 
 def channel_prefix() -> str:
     """What ``user_channel`` names start with; scripts append the user id."""
-    return f"{PREFIX}:pub:"
-
-
-def profile(user_id: str) -> str:
-    """Hash of user data (name, time zone, language, preferences). Owner: core.accounts.profile ·
-    the account."""
-    return user(user_id, "profile")
-
-
-def usage_day(user_id: str, day: str) -> str:
-    """Hash of token counts of one day (YYYY-MM-DD, UTC). Owner: core.models.usage · 400 days."""
-    return user(user_id, f"usage:{day}")
-
-
-def usage_thread(thread_id: str) -> str:
-    """Hash of token counts of the thread. Owner: core.models.usage · thread."""
-    return thread(thread_id, "usage")
-
-
-# ---- sign-in
-
-
-def auth(part: str) -> str:
-    """Sign-in state; the parts are spelled in ``api.auth`` docs and listed below."""
-    return f"{PREFIX}:auth:{part}"
-
-
-def owner() -> str:
-    """Hash: password hash, created_at of the administrator. Owner: api.auth · the installation."""
-    return auth("owner")
-
-
-def setup_token() -> str:
-    """String, SHA-256 of the one-time set-up token. Owner: api.auth · until set-up, at most 24
-    h."""
-    return auth("setup")
-
-
-def session(token_hash: str) -> str:
-    """Hash of one browser session. Owner: api.auth · 30 days after last use."""
-    return auth(f"s:{token_hash}")
-
-
-def sessions(user_id: str) -> str:
-    """Set of a user's session hashes. Owner: api.auth · the account."""
-    return user(user_id, "sessions")
-
-
-def api_key(key_hash: str) -> str:
-    """Hash of one API key. Owner: api.auth · until revoked."""
-    return auth(f"k:{key_hash}")
-
-
-def api_keys(user_id: str) -> str:
-    """Hash key id → key hash. Owner: api.auth · the account."""
-    return user(user_id, "keys")
-
-
-def login_attempts(bucket: str) -> str:
-    """Counter of sign-in attempts. Owner: api.auth · the limit's window."""
-    return auth(f"try:{bucket}")
-
-
-def revocations() -> str:
-    """Pub/sub channel naming credentials that just ended. Owner: api.auth · no storage."""
-    return auth("revoked")
-
-
-# ---- the installation
-
-
-def pending() -> str:
-    """Hash thread → newest message id, of threads whose inbox may hold messages; the sweeper's
-    list.
-    Owner: core.conversations.inbox · the installation (fields leave when the inbox is empty)."""
-    return f"{PREFIX}:pending"
-
-
-def deleted() -> str:
-    """Set of deleted threads whose checkpoints are still there. Owner: core.conversations.threads
-    · until a worker has erased them, minutes."""
-    return f"{PREFIX}:deleted"
-
-
-def doorbell() -> str:
-    """List of thread ids to look at now; workers block on it. Owner: core.engine.worker · consumed
-    at once."""
-    return f"{PREFIX}:bell"
-
-
-def dead_letters() -> str:
-    """Stream of messages given up on, capped at 10,000. Owner: core.engine.mailbox · the
-    installation."""
-    return f"{PREFIX}:dead"
-
-
-def asks() -> str:
-    """List of questions (ids) that wait for a worker. Owner: core.asks.client · seconds."""
-    return f"{PREFIX}:asks"
-
-
-def ask(ask_id: str) -> str:
-    """String, one question as JSON. Owner: core.asks.client · until its deadline."""
-    return f"{PREFIX}:ask:{ask_id}"
-
-
-def answer(ask_id: str) -> str:
-    """List with the answer to a question. Owner: core.asks.answering · 10 s."""
-    return f"{PREFIX}:answer:{ask_id}"
-
-
-def cancellations() -> str:
-    """Pub/sub channel of cancelled runs. Owner: core.conversations.inbox · no storage."""
-    return f"{PREFIX}:cancel"
-
-
-def settings(group: str) -> str:
-    """Hash of settings saved by the user, one per group. Owner: core.live_settings.live · the
-    installation."""
-    return f"{PREFIX}:settings:{group}"
-
-
-def settings_version() -> str:
-    """Counter that moves with every saved setting. Owner: core.live_settings.live · the
-    installation."""
-    return f"{PREFIX}:settings-version"
-
-
-def settings_changed() -> str:
-    """Pub/sub channel told of every saved setting. Owner: core.settings.groups · no storage."""
-    return f"{PREFIX}:settings-changed"
-
-
-def worker(name: str) -> str:
-    """Hash about a live worker. Owner: core.engine.worker · 15 s, renewed."""
-    return f"{PREFIX}:worker:{name}"
-
-
-def workers() -> str:
-    """Sorted set of worker names by last sign of life. Owner: core.engine.worker · trimmed by the
-    sweeper."""
-    return f"{PREFIX}:workers"
-
-
-def telemetry(process: str) -> str:
-    """Hash: role and packed metrics of one process. Owner: core.telemetry.share · 10 minutes,
-    renewed."""
-    return f"{PREFIX}:metrics:{process}"
-
-
-def telemetry_processes() -> str:
-    """Sorted set of the processes that left metrics. Owner: core.telemetry.share · 10 minutes,
-    renewed."""
-    return f"{PREFIX}:metrics"
-
-
-def graph_drawing() -> str:
-    """JSON drawing of the graph, written by a starting worker. Owner: graph.build · the
-    installation."""
-    return f"{PREFIX}:graph"
-
-
-def installation() -> str:
-    """Hash: format (of the state), checkpointer, created_at. Owner: core.store.client · the
-    installation."""
-    return f"{PREFIX}:installation"
-
-
-def state_lock() -> str:
-    """String, token of the process that migrates or restores the state. Owner:
-    core.store.exclusive · 30 s, renewed."""
-    return f"{PREFIX}:state-lock"
-
-
-def capabilities(server_hash: str) -> str:
-    """JSON of what a model server can do. Owner: core.models.servers.probe · 30 days."""
-    return f"{PREFIX}:caps:{server_hash}"
-
-
-def cloud_spend(day: str) -> str:
-    """Tokens sent to the cloud on a day. Owner: core.models.gateway · 40 days."""
-    return f"{PREFIX}:cloud:{day}"
-
-
-def docket_name() -> str:
-    """Name (key prefix) of pydocket's own keys: schedules, background jobs. Owner:
-    core.engine.worker · each
-    entry lives until its job ends, results 15 minutes."""
-    return f"{PREFIX}-jobs"
-
-
-# ---- names taken apart, for backup, restore and erasing
-
-
-def everything() -> str:
-    """Pattern of all our keys; those of pydocket are not among them."""
-    return f"{PREFIX}:*"
-
-
-def thread_and_part(name: str) -> tuple[str, str] | None:
-    """Thread id and part of a thread's key, None for other keys."""
-    return _apart(name, f"{PREFIX}:{{")
-
-
-def user_and_part(name: str) -> tuple[str, str] | None:
-    """User id and part of a user's key, None for other keys."""
-    return _apart(name, f"{PREFIX}:u:{{")
-
-
-def _apart(name: str, start: str) -> tuple[str, str] | None:
-    tag, closed, part = name.removeprefix(start).partition("}:")
-    return (tag, part) if name.startswith(start) and closed else None
-
-
-def all_metas() -> str:
-    """Pattern of every thread's ``meta``."""
-    return meta("*")
-
-
-def all_of_user(user_id: str) -> str:
-    """Pattern of a user's keys."""
-    return user("".join(f"\\{c}" if c in "*?[]\\^-" else c for c in user_id), "*")
+    return user_channel("")
 
 
 def checkpoint_spaces(thread_id: str) -> tuple[str, str]:
@@ -360,36 +158,64 @@ def checkpoint_spaces(thread_id: str) -> tuple[str, str]:
     return checkpoint(thread_id, "n"), checkpoint(thread_id, "q-n")
 
 
+def docket_name() -> str:
+    """Name (key prefix) of pydocket's own keys: schedules and background jobs. Each lives until its
+    job ends, results 15 minutes; none is in a backup."""
+    return f"{PREFIX}-jobs"
+
+
+def everything() -> str:
+    """Pattern of all our keys; those of pydocket are not among them."""
+    return f"{PREFIX}:*"
+
+
+def all_metas() -> str:
+    """Pattern of every thread's ``meta``."""
+    return meta("*")
+
+
+def all_of_thread(thread_id: str) -> str:
+    """Pattern of a thread's keys."""
+    return f"{PREFIX}:{{{thread_id}}}:*"
+
+
+def all_of_user(user_id: str) -> str:
+    """Pattern of a user's keys."""
+    escaped = "".join(f"\\{c}" if c in "*?[]\\^-" else c for c in user_id)
+    return f"{PREFIX}:u:{{{escaped}}}:*"
+
+
+# ---- names taken apart, for backup, restore and erasing
+
+
 def is_ours(name: str) -> bool:
-    """Whether a key is one of this file, and no name of pydocket's."""
+    """Whether a key is one of ours, and none of pydocket's."""
     return name.startswith(f"{PREFIX}:")
+
+
+def thread_and_part(name: str) -> tuple[str, str] | None:
+    """Thread id and part of a thread's key, None for other keys."""
+    apart = KINDS.apart(name)
+    return apart[1:] if apart is not None and apart[0] == "thread" else None
+
+
+def user_and_part(name: str) -> tuple[str, str] | None:
+    """User id and part of a user's key, None for other keys."""
+    apart = KINDS.apart(name)
+    return apart[1:] if apart is not None and apart[0] == "user" else None
+
+
+def of_thread(thread_id: str) -> tuple[str, ...]:
+    """All keys of a thread but checkpoints and the short-lived cancel flags."""
+    return KINDS.of_thread(thread_id)
+
+
+def lasting(thread_id: str) -> tuple[str, ...]:
+    """Those of them that expire with an ephemeral thread."""
+    return KINDS.lasting(thread_id)
 
 
 def is_transient(name: str) -> bool:
     """Whether a key says what happens right now and means nothing later or elsewhere."""
-    if apart := thread_and_part(name):
-        return name == lease(apart[0])
-    if apart := user_and_part(name):
-        return name == sessions(apart[0])
-    return name in _TRANSIENT or name.startswith(_TRANSIENT_STARTS)
-
-
-_TRANSIENT = frozenset(
-    (
-        doorbell(),
-        asks(),
-        workers(),
-        telemetry_processes(),
-        setup_token(),
-        graph_drawing(),
-        state_lock(),
-    )
-)
-_TRANSIENT_STARTS = (
-    worker(""),
-    telemetry(""),
-    session(""),
-    login_attempts(""),
-    ask(""),
-    answer(""),
-)
+    kind = KINDS.kind_of(name)
+    return kind is not None and kind.backup == "left out"

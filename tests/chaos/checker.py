@@ -8,40 +8,23 @@ from typing import Any
 
 import orjson
 
-from core.store.keys import PREFIX
+from core.store import keys
 from graph.checkpoint.saver import RedisSaver
 from nodes.tool_agent import UNKNOWN
 from tests.chaos.traffic import Conversation, Sent
 from tests.chaos.world import EFFECTS_FILE, World
 from tests.support.stack import USER, Shown, events
 
-NO_LIMIT, ANY = -1, 0
-"""Expected life times: none, or either."""
-
-THREAD = rf"{PREFIX}:\{{(?P<thread>t_[a-z2-7]+)\}}:"
-KEYS: tuple[tuple[str, int], ...] = (
-    (THREAD + "meta", NO_LIMIT),
-    (THREAD + "ids", 25 * 3600),
-    (THREAD + "ctl", NO_LIMIT),
-    (THREAD + "ev", NO_LIMIT),
-    (THREAD + "log", NO_LIMIT),
-    (THREAD + "usage", NO_LIMIT),
-    (THREAD + r"cx:.+", 3600),
-    (THREAD + r"cp:[a-z]:.*", NO_LIMIT),
-    (THREAD + r"cp:n:?", NO_LIMIT),
-    (rf"{PREFIX}:u:\{{{USER}\}}:(threads|profile|keys)", NO_LIMIT),
-    (rf"{PREFIX}:u:\{{{USER}\}}:usage:\d{{4}}-\d\d-\d\d", 400 * 24 * 3600),
-    (rf"{PREFIX}:auth:(owner|k:[0-9a-f]+)", NO_LIMIT),
-    (rf"{PREFIX}:auth:(setup|s:.+|try:.+)", 30 * 24 * 3600),
-    (rf"{PREFIX}:(installation|graph|workers|settings-version)", NO_LIMIT),
-    (rf"{PREFIX}:settings:[a-z]+", NO_LIMIT),
-    (rf"{PREFIX}:worker:.+", 15),
-    (rf"{PREFIX}:caps:.+", 30 * 24 * 3600),
-    (rf"{PREFIX}:metrics(:.+)?", ANY),
-    (rf"\{{?{PREFIX}-jobs\}}?.*", ANY),
+LEFT_OF_WORK = (
+    keys.lease,
+    keys.inbox,
+    keys.calls,
+    keys.doorbell,
+    keys.pending,
+    keys.deleted,
+    keys.dead_letters,
 )
-"""What may be there once all is quiet; leases, inboxes, calls, the doorbell and the pending list
-may not. Life times are the longest allowed."""
+"""Keys that may not be there once all is quiet."""
 
 
 async def violations(world: World, conversations: list[Conversation]) -> list[str]:
@@ -171,35 +154,32 @@ def effect(sent: Sent, answer: dict[str, Any], effects: Counter[str]) -> list[st
 
 
 async def stored(world: World) -> list[str]:
-    """Keys that nobody owns or that live too long, and what is left of work."""
+    """Keys that nobody declared or that live too long, and what is left of work."""
     found: list[str] = []
-    listed = {
-        row.decode() for row in await world.redis.zrange(f"{PREFIX}:u:{{{USER}}}:threads", 0, -1)
-    }
+    listed = {row.decode() for row in await world.redis.zrange(keys.user_threads(USER), 0, -1)}
     async for raw in world.redis.scan_iter(count=1000):
         key = raw.decode()
-        for pattern, limit in KEYS:
-            if match := re.fullmatch(pattern, key):
-                found += await _life(world, key, limit)
-                thread = match.groupdict().get("thread")
-                if thread is not None and thread not in listed:
-                    found.append(f"key of a thread that is in no list: {key}")
-                break
-        else:
+        if re.match(rf"\{{?{keys.docket_name()}\b", key):
+            continue
+        kind = keys.KINDS.kind_of(key)
+        if kind is None or kind.name in LEFT_OF_WORK:
             found.append(f"orphan: {key} {await _content(world, key)}")
-        if key.endswith(":ctl"):
+            continue
+        found += await _life(world, key, kind.ttl)
+        apart = keys.thread_and_part(key)
+        if apart is not None and apart[0] not in listed:
+            found.append(f"key of a thread that is in no list: {key}")
+        if kind.name is keys.control:
             found += await _control(world, key)
     return found
 
 
 async def _life(world: World, key: str, limit: int) -> list[str]:
+    """``limit``: the longest time to live in seconds; 0: the key must have none."""
     ttl = int(await world.redis.ttl(key))
-    if limit == ANY or ttl == -2 or (limit == NO_LIMIT and ttl == -1):
-        return []
     # A time of expiry that was set by a clock that has gone back since is that much farther away.
-    if limit != NO_LIMIT and 0 <= ttl <= limit + world.clocks.lead:
-        return []
-    return [f"life time of {key} is {ttl}, allowed: {limit}"]
+    right = 0 <= ttl <= limit + world.clocks.lead if limit else ttl == -1
+    return [] if right or ttl == -2 else [f"life time of {key} is {ttl}, allowed: {limit}"]
 
 
 async def _content(world: World, key: str) -> str:
@@ -226,7 +206,7 @@ def logged(world: World) -> list[str]:
 async def evidence(world: World, thread: str) -> list[str]:
     """Journal and checkpoints of a thread in which something is wrong."""
     lines = [f"journal of {thread}:"]
-    for entry, fields in await world.redis.xrange(f"{PREFIX}:{{{thread}}}:ev"):
+    for entry, fields in await world.redis.xrange(keys.journal(thread)):
         run, kind, body = (fields[name].decode() for name in (b"r", b"t", b"d"))
         lines.append(f"  {entry.decode()} {run[-6:]} {kind} {body[:60]}")
     saver = RedisSaver(world.redis)

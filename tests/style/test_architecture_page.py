@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import re
 from pathlib import Path
 from typing import Any, cast
 
 from core.services import Services
-from core.store import keys
 from tests.style import tree
 from tools.base import Caller, Toolbox
 
 DOCS = tree.ROOT / "docs"
 
 
-def owned() -> list[str]:
-    """Functions of core/store/keys.py that name a key with an owner."""
-    functions = inspect.getmembers(keys, inspect.isfunction)
-    return [name for name, function in functions if "Owner:" in (function.__doc__ or "")]
-
-
-def test_every_key_is_in_the_table() -> None:
+def test_the_table_of_keys_is_up_to_date() -> None:
+    reference = tree.script(DOCS / "keys_reference.py")
     page = tree.text(DOCS / "architecture.md")
-    assert owned()
-    assert [name for name in owned() if f"`{name}`" not in page] == []
+    assert page == reference.page(page), "run `make docs`"
 
 
 def test_every_file_that_is_named_exists() -> None:

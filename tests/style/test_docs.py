@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,12 +23,7 @@ DOCS = tree.ROOT / "docs"
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
     """docs/settings_reference.py, which belongs to no package."""
-    spec = importlib.util.spec_from_file_location("reference", DOCS / "settings_reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tree.script(DOCS / "settings_reference.py")
 
 
 def test_the_settings_page_is_up_to_date(reference: ModuleType) -> None:

@@ -1,84 +1,71 @@
-"""Every key in Redis has an owner, and a life time or a reason to have none (house style 15)."""
+"""Every key in Redis is of a declared kind and lives as long as that says (house style 15)."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from typing import Any
 
 import openai
 import pytest
 
+from core.store import keys
 from core.store.connection import connect
+from core.store.kinds import Kind
 from tests.support.stack import PASSWORD, Stack, events, running_stack
 from tests.support.waiting import wait_until
 
-THREAD = r"asst:\{t_[a-z0-9]+\}"
-EXPIRES = "expires"
-"""Every key of this kind has a TTL."""
-
-KEYS = {
-    rf"{THREAD}:meta": "until the user deletes the conversation",
-    rf"{THREAD}:in": "consumed: gone when nothing waits",
-    rf"{THREAD}:ids": EXPIRES,
-    rf"{THREAD}:ls": EXPIRES,
-    rf"{THREAD}:ctl": "until the user deletes the conversation",
-    rf"{THREAD}:ev": "capped, until the user deletes the conversation",
-    rf"{THREAD}:log": "the transcript, until the user deletes the conversation",
-    rf"{THREAD}:kept": "bounded, until the user deletes the conversation",
-    rf"{THREAD}:usage": "until the user deletes the conversation",
-    rf"{THREAD}:cx:.+": EXPIRES,
-    rf"{THREAD}:cp:[nicbw]:.*": "pruned, until the user deletes the conversation",
-    r"asst:u:\{owner\}:(threads|profile|sessions|keys)": "as long as the account",
-    r"asst:u:\{owner\}:usage:\d{4}-\d\d-\d\d": EXPIRES,
-    r"asst:auth:owner": "the password, as long as the installation",
-    r"asst:auth:k:[0-9a-f]{64}": "until the key is revoked",
-    r"asst:auth:s:[0-9a-f]{64}": EXPIRES,
-    r"asst:auth:setup": EXPIRES,
-    r"asst:auth:try:.+": EXPIRES,
-    r"asst:(pending|bell)": "consumed: gone when nothing waits",
-    r"asst:dead": "capped, for the administrator",
-    r"asst:workers": "trimmed by the workers",
-    r"asst:worker:.+": EXPIRES,
-    r"asst:settings:.+": "what the user saved",
-    r"asst:settings-version": "one counter",
-    r"asst:graph": "one drawing",
-    r"asst:installation": "one hash",
-    r"asst:caps:[0-9a-f]+": EXPIRES,
-    r"asst:metrics(:.+)?": EXPIRES,
-    r"asst-jobs:.+": "docket's own; entries end with their job",
-}
-
 
 @pytest.mark.timeout(90)
-async def test_every_key_has_an_owner_and_a_life_time() -> None:
+async def test_every_key_is_as_declared_and_deleting_leaves_none() -> None:
     async with running_stack() as stack, stack.client() as client:
-        await live_a_little(stack)
+        thread = await live_a_little(stack)
         redis: Any = connect(stack.server.url)
         await wait_until(lambda: _settled(redis), timeout=30)
-        found: dict[str, int] = {
-            name.decode(): await redis.ttl(name) for name in await redis.keys("*")
-        }
+        found = [name.decode() for name in await redis.keys("*")]
         ephemeral = {
-            name.decode().split("}")[0]
-            for name in await redis.keys("asst:{*}:meta")
-            if await redis.hexists(name, "ttl")
+            name.split("}")[0]
+            for name in found
+            if keys.KINDS.kind_of(name) is kind_of(keys.meta) and await redis.hexists(name, "ttl")
         }
+        wrong = [line for name in found for line in await _faults(redis, name, ephemeral)]
+        assert (await client.delete(f"/api/threads/{thread}")).status_code == 204
+        await wait_until(lambda: _settled(redis), timeout=30)
+        left = [name.decode() for name in await redis.keys(keys.all_of_thread(thread))]
         await redis.aclose()
-        assert client is not None
     assert ephemeral, "the OpenAI client made a conversation that expires"
-    assert [name for name in found if name.endswith("}:kept")], "a long result was kept"
-    wrong: list[str] = []
-    for name, ttl in sorted(found.items()):
-        reason = next((why for shape, why in KEYS.items() if re.fullmatch(shape, name)), None)
-        if reason is None:
-            wrong.append(f"{name}: no owner")
-        elif ttl == -1 and (reason == EXPIRES or name.split("}")[0] in ephemeral):
-            wrong.append(f"{name}: should expire")
+    assert keys.kept(thread) in found, "a long result was kept"
     assert wrong == []
+    expiring = [kind for kind in keys.KINDS if kind.ttl]
+    assert [name for name in left if keys.KINDS.kind_of(name) not in expiring] == []
 
 
-async def live_a_little(stack: Stack) -> None:
-    """What people do in a day."""
+def kind_of(name: Callable[..., str]) -> Kind:
+    """The kind whose names a function makes."""
+    return next(kind for kind in keys.KINDS if kind.name is name)
+
+
+async def _faults(redis: Any, name: str, ephemeral: set[str]) -> list[str]:
+    """What is not as declared."""
+    if name.startswith(keys.docket_name()):
+        return []
+    kind = keys.KINDS.kind_of(name)
+    if kind is None:
+        return [f"{name}: not declared in core/store/keys.py"]
+    ttl, type_ = int(await redis.ttl(name)), (await redis.type(name)).decode()
+    if ttl == -2:
+        return []
+    faults: list[str] = []
+    if kind.type not in (type_, "several"):
+        faults.append(f"{name}: is a {type_}, declared as {kind.type}")
+    if kind.ttl and not 0 <= ttl <= kind.ttl:
+        faults.append(f"{name}: expires in {ttl} s, declared as at most {kind.ttl}")
+    if ttl == -1 and name.split("}")[0] in ephemeral:
+        faults.append(f"{name}: should expire with its conversation")
+    return faults
+
+
+async def live_a_little(stack: Stack) -> str:
+    """What people do in a day; the value is the conversation in which most of it happened."""
     async with stack.client() as client:
         created = await client.post("/api/threads", json={"title": "Kept"})
         thread = created.json()["id"]
@@ -108,11 +95,13 @@ async def live_a_little(stack: Stack) -> None:
             pass
         assert (await client.delete(f"/api/threads/{gone}")).status_code == 204
     async with openai.AsyncOpenAI(base_url=f"{stack.url}/v1", api_key=stack.key) as ai:
-        await ai.chat.completions.create(
-            model="assistant", messages=[{"role": "user", "content": "tool:current_time {}"}]
-        )
+        for text in ("tool:get_profile {}", 'tool:set_profile {"key":"name","value":"Eve"}'):
+            await ai.chat.completions.create(
+                model="assistant", messages=[{"role": "user", "content": text}]
+            )
+    return str(thread)
 
 
 async def _settled(redis: Any) -> bool:
     """Nothing waits, and the background has counted and erased what it had to."""
-    return not await redis.exists("asst:pending", "asst:bell", "asst:deleted")
+    return not await redis.exists(keys.pending(), keys.doorbell(), keys.deleted())
