@@ -11,9 +11,11 @@ from fastapi import APIRouter, FastAPI
 from api.middleware.guard import Away, Guard, Live
 from api.middleware.origins import Listening
 from api.middleware.problems import install_problems
-from api.routes.account import Accounts, accounts_router
+from api.routes.account import accounts_router
+from core.accounts.accounts import Accounts
 from core.accounts.directory import Directory
 from core.accounts.revocations import Revocations
+from core.accounts.sign_in import SignIn
 from core.store.client import Store
 
 
@@ -41,6 +43,7 @@ def install_auth(
     revocations = Revocations(store.redis)
     directory = Directory(store, revocations)
     install_problems(app)
-    router = accounts_router(Accounts(store, directory, live, live.current.home))
+    sign_in = SignIn(store, directory, lambda: live.current.security, live.current.home)
+    router = accounts_router(sign_in, Accounts(store))
     app.add_middleware(Guard, directory=directory, live=live, listening=listening, away=away)
     return Auth(directory, revocations, router)

@@ -20,9 +20,9 @@ from redis.asyncio import Redis
 
 from benchmarks.crowd import Plan, Report, Seat, number
 from benchmarks.machine import PROC, Memory, cpu_seconds, memory, role
+from benchmarks.members import member_key
 from benchmarks.subjects import Ours, address, process
 from benchmarks.wire import open_wire
-from core.accounts.api_keys import create_key
 from core.store import keys
 
 USERS, THREADS = 10, 2
@@ -187,7 +187,7 @@ async def measure(subject: Ours, redis: Redis, size: Crowd) -> Readers:
 
 async def _user(subject: Ours, redis: Redis, position: int, *, threads: int = THREADS) -> User:
     name = f"reader{position}"
-    _, key = await create_key(redis, name, "benchmarks", "chat")
+    key = await member_key(redis, name)
     wire = await open_wire(*address(subject.url), key)
     made = [await wire.call("POST", "/api/threads", {}) for _ in range(threads)]
     wire.close()

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from benchmarks.machine import cpu_seconds, memory, role
 from benchmarks.subjects import Ours
-from core.accounts.principal import OWNER
+from core.accounts.accounts import FIRST_ACCOUNT
 from core.store import keys
 
 CALM = 6.0
@@ -105,7 +105,7 @@ async def store_threads(subject: Ours, redis: Redis, have: int, count: int) -> N
                 copy = f"t_stored{number}"
                 for name, dump in dumps:
                     pipe.restore(name.replace(chat.thread_id, copy), 0, dump, replace=True)
-                pipe.zadd(keys.user_threads(OWNER), {copy: number + 1})
+                pipe.zadd(keys.user_threads(FIRST_ACCOUNT), {copy: number + 1})
             await pipe.execute()
     await settled(redis)
 

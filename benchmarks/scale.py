@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 
 from benchmarks.latency import TOKENS, p95
 from benchmarks.load import LOSSES
+from benchmarks.members import member_key
 from benchmarks.subjects import OurChat, Ours, Sample
-from core.accounts.api_keys import create_key
 
 BUSY_CHATS = 60
 """Conversations that the busy user keeps going: about twice ``engine.per_user``."""
@@ -63,10 +63,8 @@ class Tally:
 
 async def fairness(subject: Ours, redis: Redis, seconds: float) -> list[Fairness]:
     """Quiet users alone, beside a busy one with a slow model, and beside one with a fast one."""
-    _, busy_key = await create_key(redis, "busy", "benchmarks", "chat")
-    quiet_keys = [
-        (await create_key(redis, f"quiet{n}", "benchmarks", "chat"))[1] for n in range(QUIET_USERS)
-    ]
+    busy_key = await member_key(redis, "busy")
+    quiet_keys = [await member_key(redis, f"quiet{n}") for n in range(QUIET_USERS)]
     found: list[Fairness] = []
     for beside, pause in (
         ("nobody", None),

@@ -20,12 +20,12 @@ import uvloop
 from redis.asyncio import Redis
 
 from benchmarks.machine import describe
+from benchmarks.members import member_key
 from benchmarks.report import table
 from benchmarks.slopes import WARM_UP, Line, line
 from benchmarks.soak_look import THREAD_KEYS, Sample, Watch
 from benchmarks.soak_traffic import Tally, Traffic
 from benchmarks.subjects import ROOT, Ours, model_server, ours
-from core.accounts.api_keys import create_key
 from core.home.embedded import socket_url
 from core.store.connection import connect
 
@@ -93,7 +93,7 @@ async def soak(plan: Plan, stop: asyncio.Event) -> Report:
 
 async def _observe(report: Report, subject: Ours, redis: Redis, stop: asyncio.Event) -> None:
     plan = report.plan
-    user_keys = [(await create_key(redis, user, "soak", "chat"))[1] for user in USERS]
+    user_keys = [await member_key(redis, user) for user in USERS]
     traffic = Traffic(subject, user_keys, plan.pause, stop, report.tally)
     watch = Watch(subject, redis, list(USERS))
     running = asyncio.create_task(traffic.run(plan.people))

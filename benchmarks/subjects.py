@@ -21,9 +21,9 @@ from api.announce import read_address
 from api.demo.model import MODEL
 from benchmarks.machine import group
 from benchmarks.wire import PATIENCE, Lost, Wire, open_wire
+from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.api_keys import create_key
 from core.accounts.passwords import set_first_password
-from core.accounts.principal import OWNER
 from core.home.embedded import socket_url, start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
@@ -352,7 +352,7 @@ async def ours(url: str) -> AsyncGenerator[Ours]:
         server = await start_server(home, StoreSettings())
         redis = connect(socket_url(home))
         await set_first_password(redis, PASSWORD)
-        _, key = await create_key(redis, OWNER, "benchmarks", "admin")
+        _, key = await create_key(redis, FIRST_ACCOUNT, "benchmarks", "admin")
         await redis.aclose()
         await server.stop()
         subject = Ours(

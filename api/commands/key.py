@@ -11,8 +11,9 @@ from typing import cast
 
 from api.commands.home_store import open_home_store
 from api.commands.process import process_settings
+from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.api_keys import create_key, list_keys, revoke_key
-from core.accounts.principal import OWNER, Scope
+from core.accounts.principal import Scope
 from core.errors import NotFound
 from core.settings.groups import Settings
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _create(settings: Settings, name: str, scope: Scope, *, as_json: bool) -> None:
     async with open_home_store(settings) as redis:
-        key_id, secret = await create_key(redis, OWNER, name, scope)
+        key_id, secret = await create_key(redis, FIRST_ACCOUNT, name, scope)
     if as_json:
         print(json.dumps({"id": key_id, "name": name, "scope": scope, "key": secret}))
         return
@@ -63,7 +64,7 @@ async def _create(settings: Settings, name: str, scope: Scope, *, as_json: bool)
 
 async def _list(settings: Settings, *, as_json: bool) -> None:
     async with open_home_store(settings) as redis:
-        found = await list_keys(redis, OWNER)
+        found = await list_keys(redis, FIRST_ACCOUNT)
     if as_json:
         print(json.dumps({"items": [_as_json(fields) for fields in found]}, ensure_ascii=False))
         return
@@ -76,7 +77,7 @@ async def _list(settings: Settings, *, as_json: bool) -> None:
 
 async def _revoke(settings: Settings, key_id: str) -> None:
     async with open_home_store(settings) as redis:
-        if not await revoke_key(redis, OWNER, key_id):
+        if not await revoke_key(redis, FIRST_ACCOUNT, key_id):
             raise NotFound(f"there is no key {key_id}; `assistant key list` shows those there are")
     print(f"{key_id} is revoked.")
 

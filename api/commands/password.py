@@ -9,6 +9,7 @@ import sys
 
 from api.commands.home_store import open_home_store
 from api.commands.process import process_settings
+from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.passwords import check_length, reset_password
 from core.errors import Invalid
 from core.settings.groups import Settings
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _reset(settings: Settings, password: str) -> None:
     async with open_home_store(settings) as redis:
-        await reset_password(redis, password)
+        await reset_password(redis, password, account_id=FIRST_ACCOUNT)
 
 
 def _read() -> str:

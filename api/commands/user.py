@@ -16,9 +16,9 @@ from api.announce import base_url, read_address
 from api.commands.home_store import open_home
 from api.commands.process import process_settings
 from api.routes.export import exported
+from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.api_keys import list_keys, revoke_key
 from core.accounts.passwords import is_set_up
-from core.accounts.principal import OWNER
 from core.accounts.sessions import revoke_all_sessions
 from core.accounts.setup_token import ensure_setup_token
 from core.backup.erase import Erased, erase_user
@@ -43,10 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options of the two actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     export = actions.add_parser("export", help="write all data of a user as JSON")
-    export.add_argument("user", metavar="USER", help=f"id of the user; you are {OWNER!r}")
+    export.add_argument("user", metavar="USER", help=f"id of the user; you are {FIRST_ACCOUNT!r}")
     export.add_argument("file", metavar="FILE", help="a new file, or - for standard output")
     erase = actions.add_parser("erase", help="erase all data of a user, for good")
-    erase.add_argument("user", metavar="USER", help=f"id of the user; you are {OWNER!r}")
+    erase.add_argument("user", metavar="USER", help=f"id of the user; you are {FIRST_ACCOUNT!r}")
     erase.add_argument("--yes", action="store_true", help="do not ask")
     erase.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -122,7 +122,7 @@ async def _erase(settings: Settings, user_id: str) -> tuple[Erased, str | None]:
             raise NotFound(f"there is no data of a user {user_id!r}")
         await _end_access(store.redis, user_id)
         erased = await erase_user(store, user_id)
-        if user_id != OWNER:
+        if user_id != FIRST_ACCOUNT:
             return erased, None
         token = await ensure_setup_token(store.redis, settings.home)
         address = read_address(settings.home) or base_url(settings, settings.server.port)
@@ -130,15 +130,14 @@ async def _erase(settings: Settings, user_id: str) -> tuple[Erased, str | None]:
 
 
 async def _exists(store: Store, user_id: str) -> bool:
-    if user_id == OWNER and await is_set_up(store.redis):
+    if user_id == FIRST_ACCOUNT and await is_set_up(store.redis):
         return True
     return bool(await user_keys(store, user_id) or await metas_of(store, user_id))
 
 
 async def _end_access(redis: Redis, user_id: str) -> None:
     """No credential works any more: nobody writes while we erase."""
-    if user_id == OWNER:
-        await redis.delete(keys.owner())
+    await redis.delete(keys.account(user_id))
     await revoke_all_sessions(redis, user_id)
     for key in await list_keys(redis, user_id):
         await revoke_key(redis, user_id, key["id"])

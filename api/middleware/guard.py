@@ -272,8 +272,10 @@ def check_same_origin(seen: Seen) -> None:
 
 
 def check_scope(seen: Seen, user: Principal) -> None:
-    """Raises Forbidden where a key of scope chat ends."""
+    """Raises Forbidden where scope chat ends."""
     if "admin" not in user.scopes and not any(below(seen.path, root) for root in CHAT_PATHS):
+        if user.kind == "session":
+            raise Forbidden("only an administrator may do this", code="scope")
         raise Forbidden("this key is for chatting only; use one of scope admin", code="scope")
 
 

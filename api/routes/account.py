@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from redis.asyncio import Redis
 
 from api.middleware.body import json_route
 from api.middleware.cookies import clear_cookie, request_token, set_cookie
-from api.middleware.guard import Live
 from api.middleware.principal import REAUTH_MINUTES, in_browser, signed_in
 from api.middleware.problems import problems_documented
 from api.routes.account_bodies import (
@@ -28,182 +23,103 @@ from api.routes.account_bodies import (
     SessionList,
     SetupBody,
 )
+from core.accounts.accounts import Accounts
 from core.accounts.api_keys import create_key, list_keys, revoke_key
-from core.accounts.credentials import digest, now
-from core.accounts.directory import Directory
-from core.accounts.limits import LoginLimit
-from core.accounts.passwords import (
-    check_length,
-    is_set_up,
-    password_version,
-    set_first_password,
-    verify_password,
-)
-from core.accounts.principal import OWNER, Principal
-from core.accounts.sessions import (
-    create_session,
-    list_sessions,
-    revoke_all_sessions,
-    revoke_session,
-)
-from core.accounts.setup_token import forget_setup_token, is_setup_token
-from core.errors import Conflict, Forbidden, Gone, NotFound, Unauthorized
-from core.store import keys
-from core.store.client import Store
-
-logger = logging.getLogger(__name__)
+from core.accounts.principal import Principal
+from core.accounts.sessions import list_sessions, revoke_all_sessions, revoke_session
+from core.accounts.sign_in import SignIn, Visitor
+from core.errors import NotFound, Unauthorized
 
 User = Annotated[Principal, Depends(signed_in)]
 Browser = Annotated[Principal, Depends(in_browser)]
 
 
-@dataclass(frozen=True)
-class Accounts:
-    """What the routes of this file work with."""
-
-    store: Store
-    directory: Directory
-    live: Live
-    home: Path
-
-    @property
-    def redis(self) -> Redis:
-        """The Redis client."""
-        return self.store.redis
-
-    def limit(self) -> LoginLimit:
-        """The limit on password tries, as set now."""
-        return LoginLimit(self.redis, self.live.current.security.login_per_minute)
-
-    async def set_up(self, token: str, password: str) -> None:
-        """Make the administrator. Raises Gone, Forbidden, Invalid."""
-        if await is_set_up(self.redis):
-            raise Gone("set-up is done; sign in", code="already_set_up")
-        if not await is_setup_token(self.redis, token):
-            raise Forbidden(
-                "this set-up link is not valid any more; restart the assistant for a new one",
-                code="wrong_setup_token",
-            )
-        check_length(password)
-        if not await set_first_password(self.redis, password):
-            raise Gone("somebody else was faster; sign in", code="already_set_up")
-        await forget_setup_token(self.redis, self.home)
-        logger.info("the administrator was set up")
-
-    async def check_password(self, password: str, address: str) -> str:
-        """The password's version. Raises RateLimited, Unauthorized, Conflict."""
-        limit = self.limit()
-        await limit.spend(address)
-        version = await verify_password(self.redis, password)
-        if version is not None:
-            await limit.refund(address)
-            return version
-        if not await is_set_up(self.redis):
-            raise Conflict(
-                "nobody set this assistant up yet; open the link it printed when it started",
-                code="not_set_up",
-            )
-        logger.warning("wrong password from %s", address)
-        raise Unauthorized("the password is wrong", code="wrong_password")
-
-    async def open_session(self, request: Request, response: Response) -> str:
-        """Sign this browser in with a fresh token; the value is the token's digest."""
-        days = self.live.current.security.session_days
-        token = await create_session(
-            self.redis,
-            OWNER,
-            days=days,
-            agent=request.headers.get("user-agent", ""),
-            address=address_of(request),
-        )
-        if old := request_token(request.scope):
-            await revoke_session(self.redis, OWNER, digest(old))
-        set_cookie(response, request.scope, token, days)
-        return digest(token)
-
-
 class AccountRoutes:
     """The handlers; their docstrings are what OpenAPI says."""
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, sign_in: SignIn, accounts: Accounts) -> None:
+        self._sign_in = sign_in
         self._accounts = accounts
+        self._redis = sign_in.store.redis
 
     async def set_up(self, body: SetupBody, request: Request, response: Response) -> None:
         """Set the administrator's password, once, with the token of the printed link."""
-        await self._accounts.set_up(body.token, body.password)
-        await self._accounts.open_session(request, response)
+        token = await self._sign_in.set_up(body.token, body.password, _visitor(request))
+        self._hand_out(token, request, response)
 
     async def login(self, body: PasswordBody, request: Request, response: Response) -> None:
         """Sign this browser in."""
-        version = await self._accounts.check_password(body.password, address_of(request))
-        session = await self._accounts.open_session(request, response)
-        if await password_version(self._accounts.redis) != version:
-            # The password was reset while we checked the old one.
-            await revoke_session(self._accounts.redis, OWNER, session)
-            raise Unauthorized("the password was changed just now", code="wrong_password")
+        token = await self._sign_in.sign_in(body.password, _visitor(request))
+        self._hand_out(token, request, response)
 
     async def logout(self, user: Browser, request: Request, response: Response) -> None:
         """Sign this browser out."""
-        await revoke_session(self._accounts.redis, user.user_id, user.credential)
-        self._accounts.directory.forget(user.credential)
+        await self._sign_in.sign_out(user)
         clear_cookie(response, request.scope)
 
     async def reauth(self, body: PasswordBody, user: Browser, request: Request) -> Reauth:
         """Enter the password again, for settings that can run commands."""
-        await self._accounts.check_password(body.password, address_of(request))
-        at = now()
-        name = keys.session(user.credential)
-        await self._accounts.store.script("touch", [name], ["reauth_at", at.isoformat(), ""])
-        self._accounts.directory.forget(user.credential)
+        at = await self._sign_in.confirm(user, body.password, address_of(request))
         return Reauth(until=at + timedelta(minutes=REAUTH_MINUTES))
+
+    def _hand_out(self, token: str, request: Request, response: Response) -> None:
+        set_cookie(response, request.scope, token, self._sign_in.security().session_days)
 
     async def me(self, user: User) -> Me:
         """Who this session or key belongs to, and what it may do."""
-        return Me(user_id=user.user_id, kind=user.kind, scopes=sorted(user.scopes))
+        account = await self._accounts.get(user.user_id)
+        if account is None:
+            raise Unauthorized("this account is no more")
+        return Me(
+            user_id=account.id,
+            kind=user.kind,
+            scopes=sorted(user.scopes),
+            name=account.name,
+            role=account.role,
+            language=account.language,
+            time_zone=account.zone,
+        )
 
     async def sessions(self, user: User) -> SessionList:
         """List the browsers that are signed in."""
-        found = await list_sessions(self._accounts.redis, user.user_id)
+        found = await list_sessions(self._redis, user.user_id)
         return SessionList(items=[_session_info(fields, user) for fields in found])
 
     async def end_other_sessions(self, user: User) -> None:
         """Sign all other browsers out."""
-        redis = self._accounts.redis
-        await revoke_all_sessions(redis, user.user_id, but=user.credential)
+        await revoke_all_sessions(self._redis, user.user_id, but=user.credential)
 
     async def end_session(self, session_id: str, user: User) -> None:
         """Sign one browser out."""
-        redis = self._accounts.redis
-        for session in await list_sessions(redis, user.user_id):
+        for session in await list_sessions(self._redis, user.user_id):
             if session["id"] == session_id:
-                await revoke_session(redis, user.user_id, session["digest"])
+                await revoke_session(self._redis, user.user_id, session["digest"])
                 return
         raise NotFound("there is no such session; it may have ended already")
 
     async def api_keys(self, user: User) -> KeyList:
         """List the API keys."""
-        found = await list_keys(self._accounts.redis, user.user_id)
+        found = await list_keys(self._redis, user.user_id)
         return KeyList(items=[KeyInfo.model_validate(_key_info(fields)) for fields in found])
 
     async def make_key(self, body: KeyBody, user: User) -> NewKey:
         """Make an API key; this answer is the only one that shows it."""
-        redis = self._accounts.redis
         key_id, secret = await create_key(
-            redis, user.user_id, body.name, body.scope, expires_at=body.expires_at
+            self._redis, user.user_id, body.name, body.scope, expires_at=body.expires_at
         )
-        found = await list_keys(redis, user.user_id)
+        found = await list_keys(self._redis, user.user_id)
         fields = next(fields for fields in found if fields["id"] == key_id)
         return NewKey.model_validate(_key_info(fields) | {"key": secret})
 
     async def end_key(self, key_id: str, user: User) -> None:
         """Revoke an API key at once."""
-        if not await revoke_key(self._accounts.redis, user.user_id, key_id):
+        if not await revoke_key(self._redis, user.user_id, key_id):
             raise NotFound("there is no such key; it may be revoked already")
 
 
-def accounts_router(accounts: Accounts) -> APIRouter:
+def accounts_router(sign_in: SignIn, accounts: Accounts) -> APIRouter:
     """All routes of this file."""
-    routes = AccountRoutes(accounts)
+    routes = AccountRoutes(sign_in, accounts)
     router = APIRouter(
         prefix="/api",
         tags=["account"],
@@ -227,6 +143,14 @@ def accounts_router(accounts: Accounts) -> APIRouter:
 def address_of(request: Request) -> str:
     """The address that a request comes from; "" for a unix socket."""
     return request.client.host if request.client else ""
+
+
+def _visitor(request: Request) -> Visitor:
+    return Visitor(
+        address=address_of(request),
+        agent=request.headers.get("user-agent", ""),
+        session=request_token(request.scope),
+    )
 
 
 def _key_info(fields: dict[str, str]) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from core.accounts.accounts import Role
 from core.accounts.api_keys import MAX_NAME
 
 MAX_TEXT = 4096
@@ -46,6 +47,10 @@ class Me(BaseModel):
     user_id: str
     kind: Literal["session", "key"]
     scopes: list[str]
+    name: str = Field(description="What the profile calls the user, else the id.")
+    role: Role
+    language: str = Field(description='From the profile; "" when it says nothing.')
+    time_zone: str = Field(description='From the profile; "" when it says nothing.')
 
 
 class Reauth(BaseModel):

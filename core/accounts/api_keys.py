@@ -9,6 +9,7 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 
+from core.accounts.accounts import FIRST_ACCOUNT, SCOPES
 from core.accounts.credentials import (
     Found,
     as_text,
@@ -17,6 +18,7 @@ from core.accounts.credentials import (
     moment,
     now,
     read_fields,
+    read_with_role,
 )
 from core.accounts.principal import CHAT, EVERYTHING, Principal, Scope
 from core.errors import Invalid
@@ -60,13 +62,14 @@ async def create_key(
     return key_id, secret
 
 
-async def find_key(redis: Redis, hashed: str) -> Found | None:
-    """The key of a secret's digest, if it is alive."""
-    fields = await read_fields(redis, keys.api_key(hashed))
-    if "user" not in fields:
+async def find_key(redis: Redis, hashed: str, *, likely: str = FIRST_ACCOUNT) -> Found | None:
+    """The key of a secret's digest, if it and its account are there. It may do what its scope says,
+    and never more than the account; ``likely`` is the account that is read along."""
+    fields, role = await read_with_role(redis, keys.api_key(hashed), likely)
+    if role is None:
         return None
     scopes = EVERYTHING if fields["scope"] == "admin" else CHAT
-    user = Principal(fields["user"], "key", scopes, hashed)
+    user = Principal(fields["user"], "key", scopes & SCOPES[role], hashed)
     return Found(user, moment(fields["used_at"]))
 
 

@@ -10,6 +10,7 @@ from typing import cast
 
 from redis.asyncio import Redis
 
+from core.accounts.accounts import FIRST_ACCOUNT, ROLE, Role, role_of
 from core.accounts.principal import Principal
 from core.store import keys
 
@@ -43,6 +44,25 @@ def moment(text: str) -> datetime:
 async def read_fields(redis: Redis, name: str) -> dict[str, str]:
     """A hash in Redis as text; empty when it does not exist."""
     return as_text(cast("dict[bytes, bytes]", await redis.execute_command("HGETALL", name)))
+
+
+async def read_with_role(
+    redis: Redis, name: str, likely: str = FIRST_ACCOUNT
+) -> tuple[dict[str, str], Role | None]:
+    """The fields of a credential and the role of its account, in one round trip when ``likely`` is
+    the account. No role: nobody may use it."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.hgetall(name)
+        pipe.hget(keys.account(likely), ROLE)
+        row, stored = cast("tuple[dict[bytes, bytes], bytes | None]", tuple(await pipe.execute()))
+    fields = as_text(row)
+    account_id = fields.get("user")
+    if account_id is None:
+        return {}, None
+    if account_id != likely:
+        command = ("HGET", keys.account(account_id), ROLE)
+        stored = cast("bytes | None", await redis.execute_command(*command))
+    return fields, role_of(account_id, stored)
 
 
 def as_text(fields: Mapping[bytes, bytes]) -> dict[str, str]:

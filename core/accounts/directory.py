@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from redis.asyncio import Redis
 
+from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.api_keys import find_key
 from core.accounts.credentials import TOUCH_SECONDS, Found, digest, now
 from core.accounts.principal import Kind, Principal
@@ -24,7 +26,13 @@ CACHE_SIZE = 4096
 
 logger = logging.getLogger(__name__)
 
-Find = Callable[[Redis, str], Awaitable[Found | None]]
+
+class Find(Protocol):
+    """Reads one kind of credential."""
+
+    def __call__(self, redis: Redis, hashed: str, *, likely: str) -> Awaitable[Found | None]:
+        """What is stored under the digest; ``likely`` is the account that is read along."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +69,11 @@ class Directory:
         kept = self._cache.get(hashed)
         if kept is not None and kept[0] > time.monotonic() and kept[1].principal.kind == kind:
             return kept[1]
+        # The account that the credential had last time, so that one round trip reads both.
+        likely = kept[1].principal.user_id if kept is not None else FIRST_ACCOUNT
         # Counted from before the read, so that no answer is ever older than half a second.
         until = time.monotonic() + CACHE_SECONDS
-        found = await self._store.retry(lambda: find(self._store.redis, hashed))
+        found = await self._store.retry(lambda: find(self._store.redis, hashed, likely=likely))
         if found is None or self._revocations.ended(hashed):
             self.forget(hashed)
             return None

@@ -1,4 +1,4 @@
-"""The administrator's password: argon2id in a thread, so that the event loop keeps turning."""
+"""Passwords of accounts: argon2id in a thread, so that the event loop keeps turning."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import cast
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
+from core.accounts.accounts import FIRST_ACCOUNT, ROLE
 from core.accounts.sessions import revoke_all_sessions
-from core.errors import Invalid
+from core.errors import Invalid, NotFound
 from core.store import keys
 
 MIN_LENGTH = 8
@@ -35,48 +37,63 @@ def check_length(password: str) -> None:
 
 
 async def is_set_up(redis: Redis) -> bool:
-    """Whether the administrator exists."""
-    return bool(cast("int", await redis.execute_command("HEXISTS", keys.owner(), "password")))
+    """Whether the administrator exists: whether the first account has a password."""
+    name = keys.account(FIRST_ACCOUNT)
+    return bool(cast("int", await redis.execute_command("HEXISTS", name, "password")))
 
 
 async def set_first_password(redis: Redis, password: str) -> bool:
-    """Make the administrator. False when somebody was faster; there is exactly one winner."""
-    hashed = await asyncio.to_thread(_hash, password)
+    """Make the administrator. False when another call was faster; there is exactly one winner."""
+    hashed, name = await asyncio.to_thread(_hash, password), keys.account(FIRST_ACCOUNT)
     async with redis.pipeline(transaction=True) as pipe:
-        pipe.hsetnx(keys.owner(), "password", hashed)
-        pipe.hsetnx(keys.owner(), "created_at", datetime.now(UTC).isoformat())
-        won, _ = await pipe.execute()
+        pipe.hsetnx(name, "password", hashed)
+        _make_administrator(pipe)
+        won, *_ = await pipe.execute()
     return bool(won)
 
 
-async def reset_password(redis: Redis, new_password: str) -> None:
-    """Set the password whatever it was, and sign every browser out. Raises Invalid."""
+async def reset_password(redis: Redis, new_password: str, *, account_id: str) -> None:
+    """Set the password whatever it was, and sign every browser of the account out.
+
+    Raises Invalid, NotFound.
+    """
     check_length(new_password)
+    name = keys.account(account_id)
+    if account_id != FIRST_ACCOUNT and not await redis.exists(name):
+        raise NotFound(f"there is no account {account_id!r}")
     hashed = await asyncio.to_thread(_hash, new_password)
     async with redis.pipeline(transaction=True) as pipe:
-        pipe.hset(keys.owner(), "password", hashed)
-        pipe.hsetnx(keys.owner(), "created_at", datetime.now(UTC).isoformat())
-        pipe.hincrby(keys.owner(), "version", 1)
-        pipe.delete(keys.setup_token())
+        pipe.hset(name, "password", hashed)
+        pipe.hincrby(name, "version", 1)
+        if account_id == FIRST_ACCOUNT:
+            _make_administrator(pipe)
+            pipe.delete(keys.setup_token())
         await pipe.execute()
-    await revoke_all_sessions(redis)
+    await revoke_all_sessions(redis, account_id)
 
 
-async def password_version(redis: Redis) -> str:
+def _make_administrator(pipe: Pipeline) -> None:
+    """What the first account has from its first password on."""
+    name = keys.account(FIRST_ACCOUNT)
+    pipe.hsetnx(name, ROLE, "admin")
+    pipe.hsetnx(name, "created_at", datetime.now(UTC).isoformat())
+
+
+async def password_version(redis: Redis, account_id: str) -> str:
     """Changes with every reset; a sign-in that began before a reset must not outlive it."""
-    return (await _stored(redis))[1]
+    return (await _stored(redis, account_id))[1]
 
 
-async def verify_password(redis: Redis, password: str) -> str | None:
+async def verify_password(redis: Redis, password: str, *, account_id: str) -> str | None:
     """The password's version if it is right, else None. Takes as long when there is no account."""
-    stored, version = await _stored(redis)
+    stored, version = await _stored(redis, account_id)
     right = await asyncio.to_thread(_matches, stored, password)
     return version if right and stored else None
 
 
-async def _stored(redis: Redis) -> tuple[str, str]:
-    values = cast("list[bytes | None]", await redis.execute_command("HMGET", keys.owner(), *FIELDS))
-    hashed, version = values
+async def _stored(redis: Redis, account_id: str) -> tuple[str, str]:
+    command = ("HMGET", keys.account(account_id), *FIELDS)
+    hashed, version = cast("list[bytes | None]", await redis.execute_command(*command))
     return (hashed or b"").decode(), (version or b"0").decode()
 
 

@@ -1,13 +1,10 @@
-"""A checked credential: who somebody is and what he may do."""
+"""A checked credential: which account it belongs to, and what it may do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-
-OWNER = "owner"
-"""User id of the administrator, the one account that set-up makes."""
 
 Kind = Literal["session", "key"]
 Scope = Literal["chat", "admin"]
@@ -18,7 +15,10 @@ EVERYTHING = frozenset({"chat", "admin"})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A checked credential. ``credential`` is its hash, the name under which it can be revoked."""
+    """A checked credential of the account ``user_id``.
+
+    ``credential`` is its hash, the name under which it can be revoked.
+    """
 
     user_id: str
     kind: Kind

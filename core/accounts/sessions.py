@@ -9,6 +9,7 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 
+from core.accounts.accounts import FIRST_ACCOUNT, SCOPES
 from core.accounts.credentials import (
     Found,
     as_text,
@@ -16,9 +17,9 @@ from core.accounts.credentials import (
     end_credentials,
     moment,
     now,
-    read_fields,
+    read_with_role,
 )
-from core.accounts.principal import EVERYTHING, OWNER, Principal
+from core.accounts.principal import Principal
 from core.store import keys
 
 TOKEN_BYTES = 32
@@ -50,13 +51,14 @@ async def create_session(
     return token
 
 
-async def find_session(redis: Redis, hashed: str) -> Found | None:
-    """The session of a token's digest, if it is alive."""
-    fields = await read_fields(redis, keys.session(hashed))
-    if "user" not in fields:
+async def find_session(redis: Redis, hashed: str, *, likely: str = FIRST_ACCOUNT) -> Found | None:
+    """The session of a token's digest, if it and its account are there. It may do what the account
+    may do; ``likely`` is the account that is read along."""
+    fields, role = await read_with_role(redis, keys.session(hashed), likely)
+    if role is None:
         return None
     reauth = moment(fields.get("reauth_at", ""))
-    user = Principal(fields["user"], "session", EVERYTHING, hashed, reauth)
+    user = Principal(fields["user"], "session", SCOPES[role], hashed, reauth)
     return Found(user, moment(fields["used_at"]))
 
 
@@ -80,7 +82,7 @@ async def revoke_session(redis: Redis, user_id: str, hashed: str) -> None:
     await redis.execute_command("SREM", keys.sessions(user_id), hashed)
 
 
-async def revoke_all_sessions(redis: Redis, user_id: str = OWNER, *, but: str = "") -> None:
+async def revoke_all_sessions(redis: Redis, user_id: str, *, but: str = "") -> None:
     """End all sessions of the user, except the one with the digest ``but``."""
     ended = [hashed for hashed in await _all_sessions(redis, user_id) if hashed != but]
     await end_credentials(redis, [keys.session(hashed) for hashed in ended], ended)

@@ -57,6 +57,8 @@ checkpoint = KINDS.declare(
 
 # ---- one user
 
+account = KINDS.user_key("account", "hash", owner="core.accounts.passwords", lives="account",
+    holds="role, password hash and its version, created_at")
 user_threads = KINDS.user_key("threads", "zset", owner="core.conversations.threads",
     lives="account", holds="ids of the user's threads by last use", backup="made anew")
 profile = KINDS.user_key("profile", "hash", owner="core.accounts.profile", lives="account",
@@ -74,8 +76,6 @@ user_channel = KINDS.channels("pub:<user>", owner="core.engine.mailbox",
 
 # ---- sign-in
 
-owner = KINDS.key("auth:owner", "hash", owner="core.accounts.passwords", lives="installation",
-    holds="the administrator's password hash, created_at")
 setup_token = KINDS.key("auth:setup", "string", owner="core.accounts.setup_token",
     lives="until set-up, at most 24 hours", ttl=DAY, holds="SHA-256 of the one-time set-up token",
     backup="left out")

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import cast
 
 from redis.asyncio import Redis
@@ -38,7 +39,22 @@ class Migration:
     run: Step
 
 
-MIGRATIONS: tuple[Migration, ...] = ()
+async def _administrator_is_an_account(redis: Redis) -> None:
+    """Format 1 knew one administrator, who was no account. Names are spelled out here: a step must
+    not follow names that change later."""
+    former, account = "asst:auth:owner", "asst:u:{owner}:account"
+    row = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(former))
+    if not row:  # never set up, or done already
+        return
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.execute_command("HSET", account, "role", "admin", *chain.from_iterable(row.items()))
+        pipe.delete(former)
+        await pipe.execute()
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(2, "the administrator becomes an account", _administrator_is_an_account),
+)
 """In order, one for each format after the first."""
 
 

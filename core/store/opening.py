@@ -18,7 +18,7 @@ from core.store.errors import translate
 from core.store.migrations import FORMAT_FIELD, migrate
 from core.store.scripts import read_scripts
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 """Version of everything we keep in Redis; a newer one is refused."""
 
 RESTORING_FIELD = "restoring"

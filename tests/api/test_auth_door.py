@@ -6,7 +6,7 @@ import httpx
 from starlette.responses import Response
 from starlette.types import Scope
 
-from core.accounts.principal import OWNER
+from core.accounts.accounts import FIRST_ACCOUNT
 from core.store.client import Store
 from core.store.connection import connect
 from core.store.scripts import read_scripts
@@ -17,7 +17,7 @@ from tests.support.canned_redis import canned_redis, error
 async def test_the_sign_in_page_knows_who_is_signed_in(
     web: Web, browser: httpx.AsyncClient, stranger: httpx.AsyncClient
 ) -> None:
-    assert (await browser.get("/login")).text == f"<p>page of {OWNER}</p>"
+    assert (await browser.get("/login")).text == f"<p>page of {FIRST_ACCOUNT}</p>"
     assert (await stranger.get("/login")).text == "<p>page of nobody</p>"
     for path in ("/setup", "/static/app.js"):
         assert (await browser.get(path)).text == "<p>page of nobody</p>"

@@ -7,8 +7,8 @@ import asyncio
 import httpx
 import pytest
 
+from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.api_keys import create_key
-from core.accounts.principal import OWNER
 from core.settings.groups import ServerSettings
 from tests.api.default_deny import assert_default_deny
 from tests.api.web import HERE, Web, serving
@@ -18,7 +18,7 @@ FOREIGN = "http://evil.example"
 
 async def bearer(web: Web, scope: str = "admin") -> dict[str, str]:
     _, secret = await create_key(
-        web.store.redis, OWNER, "test", "chat" if scope == "chat" else "admin"
+        web.store.redis, FIRST_ACCOUNT, "test", "chat" if scope == "chat" else "admin"
     )
     return {"authorization": f"Bearer {secret}"}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.passwords import is_set_up, set_first_password, verify_password
-from core.accounts.principal import OWNER
 from core.accounts.sessions import create_session, list_sessions
 from core.home.embedded import start_server
 from core.settings.groups import StoreSettings
@@ -29,7 +29,7 @@ async def home_store(tmp_path: Path) -> AsyncGenerator[Redis]:
     server = await start_server(tmp_path, StoreSettings())
     redis = connect(server.url)
     await set_first_password(redis, OLD)
-    await create_session(redis, OWNER, days=1, agent="a browser", address="")
+    await create_session(redis, FIRST_ACCOUNT, days=1, agent="a browser", address="")
     yield redis
     await redis.aclose()
     await server.stop()
@@ -41,9 +41,9 @@ async def test_a_piped_password_is_set_and_browsers_are_signed_out(
     done = await command(tmp_path, "password", "reset", given=f"{NEW}\nanother line\n")
     assert done.code == 0, done.err
     assert NEW not in done.out + done.err
-    assert await verify_password(home_store, NEW)
-    assert not await verify_password(home_store, OLD)
-    assert await list_sessions(home_store, OWNER) == []
+    assert await verify_password(home_store, NEW, account_id=FIRST_ACCOUNT)
+    assert not await verify_password(home_store, OLD, account_id=FIRST_ACCOUNT)
+    assert await list_sessions(home_store, FIRST_ACCOUNT) == []
 
 
 async def test_a_short_password_changes_nothing(home_store: Redis, tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ async def test_a_short_password_changes_nothing(home_store: Redis, tmp_path: Pat
         done = await command(tmp_path, "password", "reset", given=given)
         assert (done.code, done.out) == (1, "")
         assert "at least 8 characters" in done.err
-    assert await verify_password(home_store, OLD)
-    assert len(await list_sessions(home_store, OWNER)) == 1
+    assert await verify_password(home_store, OLD, account_id=FIRST_ACCOUNT)
+    assert len(await list_sessions(home_store, FIRST_ACCOUNT)) == 1
 
 
 async def test_it_works_while_nothing_runs(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ async def test_it_works_while_nothing_runs(tmp_path: Path) -> None:
     server = await start_server(tmp_path, StoreSettings())
     redis = connect(server.url)
     assert await is_set_up(redis)
-    assert await verify_password(redis, NEW)
+    assert await verify_password(redis, NEW, account_id=FIRST_ACCOUNT)
     await redis.aclose()
     await server.stop()
 
@@ -96,7 +96,7 @@ async def test_on_a_terminal_it_asks_twice_without_showing(
     assert b"too short" in shown
     assert b"not the same" in shown
     assert NEW.encode() not in shown
-    assert await verify_password(home_store, NEW)
+    assert await verify_password(home_store, NEW, account_id=FIRST_ACCOUNT)
 
 
 def _take_terminal() -> None:

@@ -23,9 +23,9 @@ from api.announce import read_address
 from api.commands.chat.client import LOST, START, ChatClient, Received
 from api.commands.chat.screen import JsonScreen, Screen, TextScreen
 from api.commands.process import process_settings, running_store
+from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.api_keys import create_key, revoke_key
 from core.accounts.credentials import now
-from core.accounts.principal import OWNER
 from core.errors import AssistantError, ConfigError, NotFound
 from core.events import MessageCompleted, Reset, ThreadDeleted, TurnFinished
 from core.ids import new_id
@@ -155,11 +155,13 @@ async def own_key(loaded: Loaded, home: Path) -> AsyncGenerator[str]:
     redis = connect(running_store(replace(loaded, settings=settings)))
     try:
         expires_at = now() + KEY_LIFE
-        key_id, secret = await create_key(redis, OWNER, KEY_NAME, "chat", expires_at=expires_at)
+        key_id, secret = await create_key(
+            redis, FIRST_ACCOUNT, KEY_NAME, "chat", expires_at=expires_at
+        )
         try:
             yield secret
         finally:
-            await revoke_key(redis, OWNER, key_id)
+            await revoke_key(redis, FIRST_ACCOUNT, key_id)
     except RedisError as error:
         raise translate(error) from error
     finally:

@@ -12,6 +12,7 @@ from core.backup.file import BackupUnusable, check
 from core.backup.restore import restore
 from core.backup.snapshot import Key
 from core.store.client import Store
+from core.store.opening import STATE_FORMAT
 from tests.support.backups import HEADER, written_by_hand
 
 
@@ -49,8 +50,8 @@ async def test_newer_formats_are_refused(backup_file: Path, empty: Store, tmp_pa
     newer.write_bytes(orjson.dumps(orjson.loads(line) | {"assistant_backup": 2}) + b"\n" + rest)
     with pytest.raises(BackupUnusable, match="has backup format 2, this version reads up to 1"):
         check(newer)
-    state = written_by_hand(tmp_path / "state", [], state_format=2)
-    with pytest.raises(BackupUnusable, match="holds state of format 2"):
+    state = written_by_hand(tmp_path / "state", [], state_format=STATE_FORMAT + 1)
+    with pytest.raises(BackupUnusable, match=f"holds state of format {STATE_FORMAT + 1}"):
         await restore(empty, state)
     assert await empty.redis.dbsize() == 0
 

@@ -24,6 +24,9 @@ from core.store.opening import STATE_FORMAT, open_store, open_untouched_store
 from tests.support.waiting import wait_until
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
+FIRST = 1
+"""Format of the fixture."""
+
 NEXT = STATE_FORMAT + 1
 FINISHED = "tool:set_profile"
 """How the first message of the answered conversation in the fixture begins."""
@@ -130,7 +133,7 @@ async def test_the_next_version_waits_for_old_processes_to_stop(
         with pytest.raises(ConfigError, match="stop them all"):
             await migrate(foundation.redis, target=NEXT, migrations=Renaming().steps)
     await old.aclose()
-    assert await stored_format(foundation.redis) == STATE_FORMAT
+    assert await stored_format(foundation.redis) == FIRST
 
 
 async def test_a_gap_between_versions_is_told(foundation: Store) -> None:

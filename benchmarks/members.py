@@ -1,0 +1,16 @@
+"""Users besides the administrator, for crowds."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from core.accounts.accounts import ROLE
+from core.accounts.api_keys import create_key
+from core.store import keys
+
+
+async def member_key(redis: Redis, name: str) -> str:
+    """Make an account that may chat; the value is an API key of it."""
+    await redis.hset(keys.account(name), ROLE, "member")
+    _, secret = await create_key(redis, name, "benchmarks", "chat")
+    return secret
