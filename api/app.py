@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -27,15 +25,11 @@ from api.stream import Streams
 from core.asks.client import Asks
 from core.conversations.conversations import Conversations
 from core.conversations.hub import Hub
-from core.jobs.jobs import Jobs, open_job_client
-from core.live_settings.watch import watch_settings
-from core.services import Services, open_services
+from core.jobs.jobs import Jobs
+from core.services import Services, open_process
 from core.settings.source import Loaded
-from core.store.connection import connect
-from core.telemetry.share import Sharing, process_name, sharing
+from core.telemetry.share import Sharing
 from dashboard.pages import mount_dashboard, open_looks
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,24 +83,7 @@ def create_app(
 @asynccontextmanager
 async def open_web(loaded: Loaded, url: str, listening: Listening) -> AsyncGenerator[Web]:
     """The app with everything open that it needs. Raises ConfigError, StoreError."""
-    async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(open_services(loaded, url))
-        jobs = await stack.enter_async_context(open_job_client(url))
-        blocking = connect(url, blocking=True)
-        stack.push_async_callback(blocking.aclose)
-        hub, asks = Hub(blocking), Asks(services.store, blocking)
-        name = process_name()
-        shared = await stack.enter_async_context(sharing(services.store, "api", name))
-        app, streams = create_app(services, hub, jobs, asks, listening, shared)
-        await stack.enter_async_context(streams.revocations.running())
-        for task in (hub.run(), watch_settings(services.settings, blocking)):
-            _background(stack, asyncio.create_task(task))
-        yield Web(app, streams, services)
-
-
-def _background(stack: AsyncExitStack, task: asyncio.Task[None]) -> None:
-    async def stop() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    stack.push_async_callback(stop)
+    async with open_process(loaded, url, role="api") as it:
+        app, streams = create_app(it.services, it.hub, it.jobs, it.asks, listening, it.shared)
+        async with streams.revocations.running():
+            yield Web(app, streams, it.services)

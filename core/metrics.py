@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-Role = Literal["api", "worker"]
 Place = Literal["local", "cloud"]
 Outcome = Literal["ok", "error", "cancelled"]
 
@@ -207,12 +206,16 @@ class Pulse:
 PULSE = Pulse()
 
 
-def registries(role: Role) -> tuple[CollectorRegistry, ...]:
-    """Where a process of this kind counts."""
-    return (BOTH, API) if role == "api" else (BOTH, WORKER)
+OWN = {"api": (API,), "worker": (WORKER,)}
+"""What a process of a role counts besides what all count. Channels have nothing of their own."""
 
 
-def families(role: Role) -> Iterator[Metric]:
+def registries(role: str) -> tuple[CollectorRegistry, ...]:
+    """Where a process of this role counts."""
+    return (BOTH, *OWN.get(role, ()))
+
+
+def families(role: str) -> Iterator[Metric]:
     """The metrics of this process with their present values, its memory, CPU and files too."""
     collectors: tuple[Collector, ...] = (*registries(role), ProcessCollector(registry=None))
     for collector in collectors:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import cast
 
 import orjson
@@ -15,18 +15,15 @@ from core.asks.answering import answering
 from core.engine.worker import Worker
 from core.jobs.jobs import running_jobs
 from core.metrics import show_zeros
-from core.services import Services, open_services
+from core.services import Process, Services, beside, open_process
 from core.settings.source import Loaded, set_strict_msgpack
 from core.store import keys
-from core.store.connection import connect
-from core.telemetry.share import sharing
-from core.telemetry.tracing import exporting
 from graph.asks import asks
 from graph.build import build_graph, drawing
-from graph.checkpoint.select import open_saver, read_beside
+from graph.checkpoint.select import Saver, open_saver, read_beside
 from graph.jobs import erase_deleted, job_functions
 from graph.runner import Runner
-from tools.base import Toolset
+from tools.base import Toolbox, Toolset
 from tools.toolsets import TOOLSETS, build_toolbox
 
 log = logging.getLogger(__name__)
@@ -38,46 +35,39 @@ async def open_worker(
 ) -> AsyncGenerator[Worker]:
     """A worker ready to run. Raises ConfigError, StoreError."""
     set_strict_msgpack()
-    async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(open_services(loaded, url))
-        yield await _assemble(stack, services, url, toolsets)
+    show_zeros()
+    async with open_process(loaded, url, role="worker") as process:
+        services = process.services
+        redis, settings = services.store.redis, services.settings.current
+        saver = await services.store.retry(lambda: open_saver(redis, settings))
+        toolbox = build_toolbox(services, toolsets)
+        worker = await _assemble(process, saver, toolbox)
+        questions, functions = asks(services, toolbox), job_functions(services, saver)
+        async with (
+            answering(services.store, process.blocking, questions, broken=worker.drain),
+            running_jobs(url, functions, broken=worker.drain),
+            beside(erase_deleted(services, saver), name="erase deleted"),
+        ):
+            yield worker
 
 
-async def _assemble(
-    stack: AsyncExitStack, services: Services, url: str, toolsets: Sequence[Toolset]
-) -> Worker:
-    redis, settings = services.store.redis, services.settings.current
-    saver = await services.store.retry(lambda: open_saver(redis, settings))
-    toolbox = build_toolbox(services, toolsets)
+async def _assemble(process: Process, saver: Saver, toolbox: Toolbox) -> Worker:
+    services = process.services
     graph = build_graph(services.settings, saver)
     await publish_drawing(services, drawing(graph))
     runner = Runner(graph, services, toolbox)
-    blocking = connect(url, blocking=True)
-    stack.push_async_callback(blocking.aclose)
     worker = Worker(
         services.store,
-        blocking,
+        process.blocking,
         services.settings,
         runner.run,
         runner.give_up,
+        name=process.name,
         about=services.gateway.reach_figures,
         beside=read_beside(saver),
     )
-    functions = job_functions(services, saver)
-    await stack.enter_async_context(running_jobs(url, functions, broken=worker.drain))
-    await stack.enter_async_context(
-        answering(services.store, blocking, asks(services, toolbox), broken=worker.drain)
-    )
-    stack.push_async_callback(_stop, asyncio.create_task(erase_deleted(services, saver)))
-    show_zeros()
-    await stack.enter_async_context(exporting(worker.name))
-    await stack.enter_async_context(sharing(services.store, "worker", worker.name))
+    await process.announcements.hear(keys.cancellations(), worker.hear_cancellation)
     return worker
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
 
 
 async def publish_drawing(services: Services, data: dict[str, object]) -> None:

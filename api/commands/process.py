@@ -1,23 +1,17 @@
-"""What every command of ours does first: settings, logging, the store to use, the tie to its
-parent."""
+"""What every command of ours does first: settings, logging, the store to use."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
-import os
 import resource
-import signal
 import sys
 
 from core.errors import ConfigError
 from core.home.embedded import socket_path, socket_url
 from core.logs import set_up_logging
 from core.settings.groups import secrets_of
-from core.settings.source import Loaded, lifeline, load, misspelt, unused
-
-STOP_AFTER = 15.0
+from core.settings.source import Loaded, load, misspelt, unused
 
 COLLECT_AFTER = (20_000, 20, 50)
 """Allocations between garbage collections, and collections between those of older objects."""
@@ -31,6 +25,15 @@ def process_settings() -> Loaded:
     loaded = load()
     set_up_logging(loaded.settings.log, secrets_of(loaded.settings))
     return loaded
+
+
+def process_that_stays() -> tuple[Loaded, str]:
+    """Settings and store of a process that runs until it is stopped, prepared for a long life.
+    Raises ConfigError."""
+    loaded = process_settings()
+    room_for_connections()
+    keep_what_is_loaded()
+    return loaded, running_store(loaded)
 
 
 def room_for_connections() -> None:
@@ -70,18 +73,3 @@ def keep_what_is_loaded() -> None:
     collect less often: a seventh of a turn's time in a worker (docs/performance.md)."""
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
-
-
-def follow_parent() -> None:
-    """Stop when the supervisor dies: it holds the other end of a pipe and never writes to it."""
-    fd = lifeline()
-    if fd is None:
-        return
-    loop = asyncio.get_running_loop()
-
-    def parent_gone() -> None:
-        loop.remove_reader(fd)
-        os.kill(os.getpid(), signal.SIGTERM)
-        loop.call_later(STOP_AFTER, os._exit, 1)
-
-    loop.add_reader(fd, parent_gone)

@@ -6,14 +6,7 @@ import argparse
 
 import uvloop
 
-from api.commands.process import (
-    follow_parent,
-    keep_what_is_loaded,
-    process_settings,
-    room_for_connections,
-    running_store,
-)
-from core.settings.source import Loaded
+from api.commands.process import process_that_stays
 from graph.process import run_worker
 
 
@@ -23,13 +16,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Work until SIGTERM, then drain."""
-    loaded = process_settings()
-    room_for_connections()
-    keep_what_is_loaded()
-    uvloop.run(_work(loaded, running_store(loaded)))
+    loaded, url = process_that_stays()
+    uvloop.run(run_worker(loaded, url))
     return 0
-
-
-async def _work(loaded: Loaded, url: str) -> None:
-    follow_parent()
-    await run_worker(loaded, url)

@@ -25,9 +25,9 @@ import orjson
 import uvloop
 from aiohttp import web
 
-from api.commands.process import follow_parent
 from api.demo.script import Asked, Reply, ToolCall, reply, understand
 from core.errors import ConfigError
+from core.home.lifeline import following_parent
 
 MODEL = "scripted-demo"
 CONTEXT = 32_768
@@ -83,18 +83,18 @@ def run(args: argparse.Namespace) -> int:
 
 async def run_demo(sock: socket.socket, *, pace: float = PACE, log: Path | None = None) -> None:
     """Serve on a listening socket until SIGTERM or SIGINT."""
-    follow_parent()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     app = create_demo_app(pace=pace, log=log)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, sock).start()
-        await stop.wait()
-    finally:
-        await runner.cleanup()
+    with following_parent():
+        await runner.setup()
+        try:
+            await web.SockSite(runner, sock).start()
+            await stop.wait()
+        finally:
+            await runner.cleanup()
 
 
 def create_demo_app(*, pace: float, log: Path | None) -> web.Application:

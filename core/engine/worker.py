@@ -13,7 +13,6 @@ import asyncio
 import logging
 import os
 import random
-import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -27,12 +26,10 @@ from core.conversations.inbox import BELL_SEPARATOR
 from core.engine.mailbox import Busy, Mailbox, Turn
 from core.engine.turns import GiveUp, Handler, Turns
 from core.errors import Fenced, StoreError
-from core.ids import new_id
 from core.live_settings.live import LiveSettings
 from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import ScriptCall, Store
-from core.store.listening import BACKED, heard, subscription
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +62,13 @@ class Worker:
         handler: Handler,
         give_up: GiveUp,
         *,
+        name: str,
         about: Callable[[], Mapping[str, int]] = dict,
         beside: Callable[[str], ScriptCall] | None = None,
     ) -> None:
-        """``about`` gives more figures for the sign of life; for ``beside`` see Mailbox."""
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{new_id('w')[2:8]}"
+        """``name``: one that no other process has had. ``about`` gives more figures for the sign of
+        life; for ``beside`` see Mailbox. Whoever runs it lets it hear cancellations, too."""
+        self.name = name
         self._store = store
         self._blocking = blocking
         self._live = live
@@ -95,7 +94,6 @@ class Worker:
                 self._answer_bell,
                 self._sweep,
                 self._turns.renew,
-                self._hear_cancels,
                 self._live_sign,
             )
         ]
@@ -257,17 +255,11 @@ class Worker:
 
     # ---- while turns run
 
-    async def _hear_cancels(self) -> None:
-        channels = (keys.cancellations(), keys.settings_changed())
-        async with subscription(self._blocking, *channels) as pubsub:
-            await self._live.refresh()
-            async for message in heard(pubsub, silence=BACKED):
-                if message["type"] != "message":
-                    continue
-                if message["channel"] == keys.settings_changed().encode():
-                    await self._live.refresh()
-                else:
-                    self._turns.stop(message["data"].decode(), "user")
+    async def hear_cancellation(self, run_id: str | None) -> None:
+        """Stop a run, if it is here; a listener of ``keys.cancellations()``. One that is missed
+        stands in the thread's cancel flag, which the renewal of the lease looks at."""
+        if run_id is not None:
+            self._turns.stop(run_id, "user")
 
     async def _live_sign(self) -> None:
         now = int(time.time() * 1000)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.exceptions import ConnectionError
+from redis.exceptions import ConnectionError, RedisError
+
+from core.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 SILENCE, PONG = 2.0, 1.0
 """Seconds without a word before the connection is pinged, and then until it is given up: a
@@ -21,6 +26,13 @@ BACKED = 5.0
 STEP = 2.8
 """Seconds for all else. redis-py connects anew inside of any call, and waits there without a limit,
 because connections for subscriptions have no timeout."""
+
+AGAIN = 0.5
+"""Seconds before a subscription that broke is asked for again."""
+
+Heard = Callable[[str | None], Awaitable[None]]
+"""Is called with each announcement, and with ``None`` when the subscription begins or begins again:
+what was announced until then was not heard."""
 
 
 @asynccontextmanager
@@ -53,3 +65,75 @@ async def heard(pubsub: PubSub, *, silence: float | None = None) -> AsyncGenerat
             silent = True
             async with asyncio.timeout(STEP):
                 await pubsub.ping()
+
+
+class Announcements:
+    """What processes tell each other, heard over one connection a process. All parts of the process
+    share it: each connection has its pings, which is most of what an idle process costs.
+
+    An announcement may be lost with the connection, so whoever hears it must have another way to
+    find out: at ``None``, or at a look now and then.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._parts: dict[str, list[Heard]] = {}
+        self._pubsub: PubSub | None = None
+        self.begun = asyncio.Event()
+        """Set once the first subscription has begun and its listeners know."""
+
+    async def hear(self, channel: str, listener: Heard) -> None:
+        """Call ``listener`` for a channel from now on, after those who came before it."""
+        known = channel in self._parts
+        self._parts.setdefault(channel, []).append(listener)
+        if known:
+            if self.begun.is_set():
+                await self._tell(listener, channel, None)
+        elif self._pubsub is not None:
+            await self._subscribe(self._pubsub, channel)
+
+    async def run(self) -> None:
+        """Listen until cancelled, over outages of Redis. ``hear`` something first."""
+        broken = False
+        while True:
+            try:
+                async with subscription(self._redis, *(before := list(self._parts))) as pubsub:
+                    self._pubsub, broken = pubsub, False
+                    if late := self._parts.keys() - before:
+                        await self._subscribe(pubsub, *late)
+                    async for message in heard(pubsub, silence=BACKED):
+                        await self._handle(message)
+            except (RedisError, StoreError, OSError) as error:
+                if not broken:
+                    log.warning("announcements are not heard (%s); trying again", error)
+                broken = True
+            finally:
+                self._pubsub = None
+            await asyncio.sleep(AGAIN)
+
+    async def _subscribe(self, pubsub: PubSub, *channels: str) -> None:
+        """One more channel on the open connection; if that breaks, the next one has them all."""
+        try:
+            async with asyncio.timeout(STEP):
+                await pubsub.subscribe(*channels)
+        except (RedisError, OSError) as error:
+            log.debug("not subscribed yet: %s", error)
+
+    async def _handle(self, message: dict[str, Any]) -> None:
+        if message["type"] not in ("subscribe", "message"):
+            return
+        channel = cast("bytes", message["channel"]).decode()
+        began = message["type"] == "subscribe"
+        text = None if began else cast("bytes", message["data"]).decode()
+        for listener in list(self._parts.get(channel, ())):
+            await self._tell(listener, channel, text)
+        if began:
+            self.begun.set()
+
+    async def _tell(self, listener: Heard, channel: str, text: str | None) -> None:
+        try:
+            await listener(text)
+        except (RedisError, StoreError, OSError):
+            raise  # listening begins again, and with it the listener
+        except Exception:  # delivery: one listener must not make the others deaf
+            log.exception("an announcement on %s was not handled", channel)

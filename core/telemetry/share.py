@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 
 from core.errors import StoreError, StoreFull
 from core.ids import new_id
-from core.metrics import PULSE, Role, families
+from core.metrics import PULSE, families
 from core.store import keys
 from core.store.client import Store
 from core.store.errors import translate
@@ -124,9 +124,9 @@ def merged(everybody: Iterable[Figures], helps: Mapping[str, str]) -> dict[str, 
 class Sharing:
     """This process's part in the common figures."""
 
-    def __init__(self, store: Store, role: Role, name: str) -> None:
+    def __init__(self, store: Store, role: str, name: str) -> None:
         self._store = store
-        self.role: Role = role
+        self.role = role
         self.name = name
         self.refused: StoreFull | None = None
         """Why Redis took no writes when we last tried: the cheapest way to know, for we write
@@ -217,7 +217,7 @@ def _figures(name: str, fields: list[bytes | None], left: int) -> Figures | None
 
 
 @asynccontextmanager
-async def sharing(store: Store, role: Role, name: str) -> AsyncGenerator[Sharing]:
+async def sharing(store: Store, role: str, name: str) -> AsyncGenerator[Sharing]:
     """Write this process's figures until the end of the block, and once more then."""
     shared = Sharing(store, role, name)
     task = asyncio.create_task(shared.keep_writing(), name="metrics")

@@ -34,7 +34,7 @@ TRACER = trace.get_tracer(AGENT)
 
 
 @asynccontextmanager
-async def exporting(process: str) -> AsyncGenerator[None]:
+async def exporting(process: str, role: str) -> AsyncGenerator[None]:
     """Export traces until the end of the block, if the environment asks for it."""
     if not traces_wanted():
         yield
@@ -48,7 +48,7 @@ async def exporting(process: str) -> AsyncGenerator[None]:
         )
         yield
         return
-    stop = export.start(process)
+    stop = export.start(process, role)
     log.info("traces are exported")
     try:
         yield

@@ -11,15 +11,16 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 
-def start(process: str) -> Callable[[], None]:
+def start(process: str, role: str) -> Callable[[], None]:
     """Export all spans of this process; the value is to be called at its end, in a thread."""
-    provider = TracerProvider(resource=resource(process), shutdown_on_exit=False)
+    provider = TracerProvider(resource=resource(process, role), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     return provider.shutdown
 
 
-def resource(process: str) -> Resource:
+def resource(process: str, role: str) -> Resource:
     """Who exports; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win."""
-    ours = Resource.create({"service.name": "assistant", "service.instance.id": process})
+    about = {"service.instance.id": process, "assistant.role": role}
+    ours = Resource.create({"service.name": "assistant", **about})
     return ours.merge(OTELResourceDetector().detect())

@@ -18,10 +18,14 @@ from core.errors import Fenced
 from core.events import TurnFinished
 from core.home.secrets import SecretBox
 from core.live_settings.live import LiveSettings
+from core.services import beside
 from core.settings.source import Layer, Loaded, build
+from core.store import keys
 from core.store.client import Store
 from core.store.connection import connect
+from core.store.listening import Announcements
 from core.store.opening import open_store
+from core.telemetry.share import process_name
 
 Work = Callable[[Turn, TurnJournal], Awaitable[None]]
 
@@ -131,15 +135,18 @@ async def working(
     async with open_store(url) as store:
         scripted = handler or Scripted(work)
         live = live_settings(store, home, **engine)
-        worker = Worker(store, blocking, live, scripted, give_up)
-        crew = Crew(worker, store, asyncio.create_task(_run(worker), name=f"{worker.name}/run"))
-        scripted.crew = crew
-        try:
-            yield crew
-        finally:
-            worker.drain()
-            await asyncio.gather(crew.task, return_exceptions=True)
-            await blocking.aclose()
+        worker = Worker(store, blocking, live, scripted, give_up, name=process_name())
+        announcements = Announcements(blocking)
+        await announcements.hear(keys.cancellations(), worker.hear_cancellation)
+        async with beside(announcements.run(), name=f"{worker.name}/announcements"):
+            crew = Crew(worker, store, asyncio.create_task(_run(worker), name=f"{worker.name}/run"))
+            scripted.crew = crew
+            try:
+                yield crew
+            finally:
+                worker.drain()
+                await asyncio.gather(crew.task, return_exceptions=True)
+        await blocking.aclose()
 
 
 async def _run(worker: Worker) -> None:

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import orjson
 import uvloop
 
-from api.commands.process import follow_parent, process_settings, running_store
+from api.commands.process import process_settings, running_store
 from core.errors import AssistantError
 from core.services import Services
 from core.settings.source import Loaded
@@ -60,7 +60,6 @@ def append(path: Path, entry: dict[str, object]) -> None:
 
 async def work(loaded: Loaded, url: str) -> None:
     """What `assistant worker` does, with the tool."""
-    follow_parent()
     await run_worker(loaded, url, toolsets=(*TOOLSETS, effects))
 
 

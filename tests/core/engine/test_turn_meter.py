@@ -28,7 +28,7 @@ from core.events import (
 )
 from core.metrics import WORKER
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def a_turn(*, attempt: int = 1, crashes: int = 1) -> Turn:
@@ -168,7 +168,7 @@ def test_without_an_endpoint_no_exporter_is_loaded() -> None:
         "import sys, asyncio; import graph.process\n"
         "from core.telemetry.tracing import exporting, TRACER\n"
         "async def main():\n"
-        "    async with exporting('w'):\n"
+        "    async with exporting('w', 'worker'):\n"
         "        assert not TRACER.start_span('x').is_recording()\n"
         "asyncio.run(main())\n"
         "assert not [m for m in sys.modules if m.startswith('opentelemetry.exporter')]\n"

@@ -31,7 +31,7 @@ from core.settings.groups import StoreSettings
 from core.store.connection import connect
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SETTINGS = StoreSettings(fsync="always")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,15 @@ import pytest
 from core.errors import Invalid
 from core.home.secrets import SecretBox
 from core.live_settings.live import LiveSettings
-from core.live_settings.watch import watch_settings
+from core.live_settings.watch import follow_settings
 from core.logs import set_up_logging
+from core.services import beside
 from core.settings.groups import LogSettings
 from core.settings.source import Layer, build
 from core.store import keys
 from core.store.client import Store
 from core.store.connection import connect
+from core.store.listening import Announcements
 from tests.support.waiting import wait_until
 
 ENVIRONMENT: Layer = {"model": {"name": "from-env", "api_key": "env-key"}}
@@ -129,18 +129,16 @@ async def test_lists_survive(store: Store, tmp_path: Path) -> None:
 async def test_a_watcher_hears_of_it(store: Store, redis_url: str, tmp_path: Path) -> None:
     here, there = live(store, tmp_path), live(store, tmp_path)
     blocking = connect(redis_url, blocking=True)
-    watching = asyncio.create_task(watch_settings(there, blocking))
-    try:
+    announcements = Announcements(blocking)
+    await follow_settings(there, announcements)
+    async with beside(announcements.run(), name="announcements"):
         await here.save("model", {"name": "first"})
         await wait_until(lambda: there.current.model.name == "first")
         await store.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         await here.save("model", {"name": "second"})
         await wait_until(lambda: there.current.model.name == "second")
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-        await blocking.aclose()
+
+    await blocking.aclose()
 
 
 async def test_a_secret_that_was_saved_while_we_run_never_reaches_the_log(
