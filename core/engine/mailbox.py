@@ -137,10 +137,7 @@ class Mailbox:
             keys.lease(thread_id),
             keys.control(thread_id),
             keys.cancel_flag(thread_id, turn.run_id),
-            keys.inbox(thread_id),
-            keys.journal(thread_id),
-            keys.meta(thread_id),
-            keys.kept(thread_id),
+            *_expiring(turn),
         )
         ours, stop = await self._store.script(
             "renew", names, (self.owner, turn.epoch, settings.lease_ms, turn.ttl)
@@ -193,7 +190,7 @@ class Mailbox:
             keys.transcript(thread_id),
             keys.calls(thread_id),
             keys.doorbell(),
-            keys.kept(thread_id),
+            *_expiring(turn),
         )
         return _outcome(thread_id, await self._store.script("done", names, args))
 
@@ -215,6 +212,11 @@ class Mailbox:
         await self._store.retry(
             lambda: self._store.redis.xadd(keys.dead_letters(), fields, maxlen=MAX_DEAD)  # pyright: ignore[reportArgumentType] - as above
         )
+
+
+def _expiring(turn: Turn) -> tuple[str, ...]:
+    """Keys that are given the turn's time to live; none if its thread lasts."""
+    return keys.lasting(turn.thread_id) if turn.ttl else ()
 
 
 def _parts(events: Sequence[Event]) -> list[Arg]:

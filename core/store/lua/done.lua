@@ -2,7 +2,8 @@
 -- another worker if there is one.
 -- Safe to repeat: `last` names the entry that was ended, so a second call writes nothing, and the token
 -- gives the same next turn again.
--- KEYS: lease, control, inbox, journal, meta, pending, transcript, calls, doorbell, kept
+-- KEYS: lease, control, inbox, journal, meta, pending, transcript, calls, doorbell,
+--       keys that expire with the thread …
 -- ARGV: owner, lease ms, journal length, thread, cancel key prefix, channel prefix, token, profile key
 --       pattern, epoch, inbox entry, run, user, ttl, take next (1/0), seconds that events are kept, number of records,
 --       records …, type, payload …
@@ -21,7 +22,7 @@ if redis.call('HGET', KEYS[2], 'last') ~= entry then
   redis.call('XTRIM', KEYS[4], 'MINID', '~', string.format('%.0f', oldest))
   announce(ARGV[6] .. ARGV[12], ARGV[4], parts)
   redis.call('DEL', KEYS[8], ARGV[5] .. ARGV[11])
-  expire(ARGV[13], {KEYS[2], KEYS[4], KEYS[5], KEYS[7], KEYS[10]})
+  expire(ARGV[13], {unpack(KEYS, 10)})
 end
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return {'busy', redis.call('PTTL', KEYS[1])} end

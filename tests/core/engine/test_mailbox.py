@@ -335,22 +335,6 @@ async def test_ends_whose_replies_are_lost_are_written_once(desk: Desk, proxy: F
     assert await desk.transcript(thread) == ["m1"]
 
 
-async def test_an_ephemeral_thread_expires_as_a_whole_and_lives_while_it_runs(desk: Desk) -> None:
-    thread = await desk.thread(ttl=100)
-    await desk.send(thread)
-    turn = await desk.claim(thread)
-    await desk.mailbox().emit(turn, 1, [TextDelta("x")], desk.settings)
-    for name in (keys.control(thread), keys.inbox(thread), keys.journal(thread), keys.meta(thread)):
-        assert 0 < await desk.redis.ttl(name) <= 100, name
-        await desk.redis.expire(name, 5)
-    await desk.mailbox().renew(turn, desk.settings)
-    for name in (keys.control(thread), keys.inbox(thread), keys.journal(thread), keys.meta(thread)):
-        assert await desk.redis.ttl(name) > 5, name
-    await desk.finish(turn)
-    for name in await desk.redis.keys(f"*{thread}*"):
-        assert 0 < await desk.redis.pttl(name) <= 100_000, name
-
-
 async def test_the_journal_is_trimmed(desk: Desk) -> None:
     desk.settings = EngineSettings(journal_length=100)
     thread = await desk.thread()
