@@ -24,7 +24,7 @@ KINDS = Kinds(PREFIX)
 meta = KINDS.thread_key("meta", "hash", owner="core.conversations.threads", lives="thread",
     holds="user, title, created_at, updated_at (ms), ttl (s, ephemeral only)", export=True)
 inbox = KINDS.thread_key("in", "stream", owner="core.conversations.inbox", lives="thread",
-    holds="accepted messages that no turn has finished yet")
+    holds="accepted messages that no turn has finished yet", export=True)
 seen = KINDS.thread_key("ids", "zset", owner="core.conversations.inbox", ttl=25 * HOUR,
     holds="message ids by arrival, against duplicates")
 lease = KINDS.thread_key("ls", "string", owner="core.engine.mailbox", lives="`engine.lease_ms`",
