@@ -23,6 +23,7 @@ from core.accounts.credentials import (
 from core.accounts.principal import CHAT, EVERYTHING, Principal, Scope
 from core.errors import Invalid
 from core.store import keys
+from core.store.client import Store
 
 PREFIX = "ak_"
 KEY_LENGTH = len(PREFIX) + 43
@@ -62,10 +63,10 @@ async def create_key(
     return key_id, secret
 
 
-async def find_key(redis: Redis, hashed: str, *, likely: str = FIRST_ACCOUNT) -> Found | None:
+async def find_key(store: Store, hashed: str, *, likely: str = FIRST_ACCOUNT) -> Found | None:
     """The key of a secret's digest, if it and its account are there. It may do what its scope says,
     and never more than the account; ``likely`` is the account that is read along."""
-    fields, role = await read_with_role(redis, keys.api_key(hashed), likely)
+    fields, role = await read_with_role(store, keys.api_key(hashed), likely)
     if role is None:
         return None
     scopes = EVERYTHING if fields["scope"] == "admin" else CHAT

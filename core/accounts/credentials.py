@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from core.accounts.accounts import FIRST_ACCOUNT, ROLE, Role, role_of
 from core.accounts.principal import Principal
 from core.store import keys
+from core.store.client import Store
 
 TOUCH_SECONDS = 60
 """The time of last use is written at most once a minute: it is for people."""
@@ -47,21 +48,21 @@ async def read_fields(redis: Redis, name: str) -> dict[str, str]:
 
 
 async def read_with_role(
-    redis: Redis, name: str, likely: str = FIRST_ACCOUNT
+    store: Store, name: str, likely: str = FIRST_ACCOUNT
 ) -> tuple[dict[str, str], Role | None]:
     """The fields of a credential and the role of its account, in one round trip when ``likely`` is
-    the account. No role: nobody may use it."""
-    async with redis.pipeline(transaction=False) as pipe:
-        pipe.hgetall(name)
-        pipe.hget(keys.account(likely), ROLE)
-        row, stored = cast("tuple[dict[bytes, bytes], bytes | None]", tuple(await pipe.execute()))
-    fields = as_text(row)
+    the account. No role: the credential opens nothing. Not retried; raises RedisError."""
+    names = (name, keys.account(likely))
+    row, stored = cast(
+        "tuple[list[bytes], bytes | None]", await store.script_once("credential", names, ())
+    )
+    fields = as_text(dict(zip(row[::2], row[1::2], strict=True)))
     account_id = fields.get("user")
     if account_id is None:
         return {}, None
     if account_id != likely:
         command = ("HGET", keys.account(account_id), ROLE)
-        stored = cast("bytes | None", await redis.execute_command(*command))
+        stored = cast("bytes | None", await store.redis.execute_command(*command))
     return fields, role_of(account_id, stored)
 
 

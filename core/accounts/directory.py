@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from redis.asyncio import Redis
-
 from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.api_keys import find_key
 from core.accounts.credentials import TOUCH_SECONDS, Found, digest, now
@@ -30,7 +28,7 @@ logger = logging.getLogger(__name__)
 class Find(Protocol):
     """Reads one kind of credential."""
 
-    def __call__(self, redis: Redis, hashed: str, *, likely: str) -> Awaitable[Found | None]:
+    def __call__(self, store: Store, hashed: str, *, likely: str) -> Awaitable[Found | None]:
         """What is stored under the digest; ``likely`` is the account that is read along."""
         ...
 
@@ -73,7 +71,7 @@ class Directory:
         likely = kept[1].principal.user_id if kept is not None else FIRST_ACCOUNT
         # Counted from before the read, so that no answer is ever older than half a second.
         until = time.monotonic() + CACHE_SECONDS
-        found = await self._store.retry(lambda: find(self._store.redis, hashed, likely=likely))
+        found = await self._store.retry(lambda: find(self._store, hashed, likely=likely))
         if found is None or self._revocations.ended(hashed):
             self.forget(hashed)
             return None

@@ -21,6 +21,7 @@ from core.accounts.credentials import (
 )
 from core.accounts.principal import Principal
 from core.store import keys
+from core.store.client import Store
 
 TOKEN_BYTES = 32
 TOKEN_LENGTH = 43
@@ -51,10 +52,10 @@ async def create_session(
     return token
 
 
-async def find_session(redis: Redis, hashed: str, *, likely: str = FIRST_ACCOUNT) -> Found | None:
+async def find_session(store: Store, hashed: str, *, likely: str = FIRST_ACCOUNT) -> Found | None:
     """The session of a token's digest, if it and its account are there. It may do what the account
     may do; ``likely`` is the account that is read along."""
-    fields, role = await read_with_role(redis, keys.session(hashed), likely)
+    fields, role = await read_with_role(store, keys.session(hashed), likely)
     if role is None:
         return None
     reauth = moment(fields.get("reauth_at", ""))

@@ -65,22 +65,24 @@ async def test_a_key_never_has_more_than_its_account(
     assert member
 
 
-async def test_a_session_has_what_its_account_has(redis: Redis, member: str) -> None:
+async def test_a_session_has_what_its_account_has(store: Store, member: str) -> None:
+    redis = store.redis
     for account, allowed in ((FIRST_ACCOUNT, EVERYTHING), (member, CHAT)):
         token = await create_session(redis, account, days=1)
-        found = await find_session(redis, digest(token))
+        found = await find_session(store, digest(token))
         assert found is not None
         assert (found.principal.user_id, found.principal.scopes) == (account, allowed)
 
 
 @pytest.mark.parametrize("role", [None, "", "king"])
-async def test_credentials_without_an_account_open_nothing(redis: Redis, role: str | None) -> None:
+async def test_credentials_without_an_account_open_nothing(store: Store, role: str | None) -> None:
+    redis = store.redis
     _, secret = await create_key(redis, "ghost", "k", "admin")
     token = await create_session(redis, "ghost", days=1)
     if role is not None:
         await redis.hset(keys.account("ghost"), ROLE, role)
-    assert await find_key(redis, digest(secret)) is None
-    assert await find_session(redis, digest(token)) is None
+    assert await find_key(store, digest(secret)) is None
+    assert await find_session(store, digest(token)) is None
 
 
 async def test_another_role_counts_within_a_second(
@@ -105,22 +107,21 @@ async def test_another_role_counts_within_a_second(
 async def test_a_look_up_is_one_round_trip(
     redis: Redis, directory: Directory, member: str, account: str
 ) -> None:
-    """Only the first look-up of a member's credential takes a second one: whose it is was not known
-    then."""
+    """Only the first look-up of a member's credential takes two: whose it is was not known then."""
     _, secret = await create_key(redis, account, "k", "chat")
     assert await directory.key(secret)
 
-    async def reads() -> int:
+    async def calls(*names: str) -> int:
         stats = await redis.info("commandstats")
-        counts = [stats.get(f"cmdstat_{name}", {"calls": 0}) for name in ("hget", "hgetall")]
-        return sum(count["calls"] for count in counts)
+        return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in names)
 
     async def asked_again() -> bool:
-        return bool(await directory.key(secret)) and await reads() > before
+        return bool(await directory.key(secret)) and await calls("evalsha") > scripts
 
-    before = await reads()
+    scripts, reads = await calls("evalsha"), await calls("hget", "hgetall")
     await wait_until(asked_again, timeout=2)
-    assert await reads() - before == 2, "the credential and its account, sent together"
+    assert await calls("evalsha") - scripts == 1
+    assert await calls("hget", "hgetall") - reads == 2, "those of the script and no other"
     assert member
 
 
