@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import cast
 
 from core.errors import StoreError, StoreFull
 from core.events import Trouble
@@ -108,10 +106,7 @@ class Condition:
         store = self._services.store
         since = int(time.time() * 1000) - WORKER_SILENT_MS
         rows = await store.retry(
-            lambda: cast(
-                "Awaitable[list[bytes]]",
-                store.redis.zrangebyscore(keys.workers(), since, "+inf"),
-            ),
+            lambda: store.redis.zrangebyscore(keys.workers(), since, "+inf"),
             deadline=LOOK_SECONDS,
         )
         names = tuple(row.decode() for row in rows)
@@ -124,5 +119,5 @@ class Condition:
         async with self._services.store.redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.hmget(keys.worker(name), *MODEL_FIELDS)
-            rows = cast("list[list[bytes | None]]", await pipe.execute())
+            rows: list[list[bytes | None]] = await pipe.execute()
         return [(int(answered or 0), int(missed or 0)) for answered, missed in rows]

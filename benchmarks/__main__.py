@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import uvloop
-from redis.asyncio import Redis
 
 from benchmarks import latency, load, readers, rest, scale
 from benchmarks.machine import BUSY, describe
@@ -32,6 +31,7 @@ from benchmarks.subjects import (
 )
 from core.home.embedded import socket_url
 from core.store.connection import connect
+from core.store.redis import RedisClient
 
 RESULTS = ROOT / "bench-results"
 AT_ONCE = 50
@@ -86,7 +86,7 @@ class Bench:
     direct: Direct
     bare: Bare
     ours: Ours
-    redis: Redis
+    redis: RedisClient
     results: Results = field(default_factory=Results)
 
     async def warm_up(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import uvloop
 from aiohttp import ClientSession
@@ -20,7 +20,6 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
-from redis.asyncio import Redis
 
 from benchmarks.latency import TOKENS
 from benchmarks.report import table
@@ -30,6 +29,7 @@ from core.models.gateway import open_gateway
 from core.settings.groups import ModelSettings, Settings, StoreSettings
 from core.store.client import Store
 from core.store.connection import connect
+from core.store.redis import RedisClient
 from core.store.scripts import read_scripts
 from graph.checkpoint.saver import RedisSaver
 from graph.checkpoint.turn import TurnSaver
@@ -96,7 +96,9 @@ class Fixed:
 
 
 @asynccontextmanager
-async def model_calls(redis: Redis, home: Path, url: str) -> AsyncGenerator[tuple[Turn, Turn]]:
+async def model_calls(
+    redis: RedisClient, home: Path, url: str
+) -> AsyncGenerator[tuple[Turn, Turn]]:
     """One streamed answer of 100 tokens, read by aiohttp alone and by the gateway."""
     settings = Settings(home=home, model=ModelSettings(base_url=url, name=MODEL))
     ask = [{"role": "user", "content": question(TOKENS, 0)}]
@@ -119,13 +121,13 @@ async def model_calls(redis: Redis, home: Path, url: str) -> AsyncGenerator[tupl
         yield alone, called
 
 
-async def measured(redis: Redis, home: Path, url: str) -> list[tuple[str, float]]:
+async def measured(redis: RedisClient, home: Path, url: str) -> list[tuple[str, float]]:
     """Rows of the table."""
     saver = RedisSaver(redis)
 
     async def commands(_: int) -> None:
         for _ in range(COMMANDS):
-            await cast("Awaitable[object]", redis.echo("x" * 400))
+            await redis.echo("x" * 400)
 
     async with model_calls(redis, home, url) as (alone, called):
         model = [

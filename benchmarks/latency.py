@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median, quantiles
-from typing import Any, cast
-
-from redis.asyncio import Redis
+from typing import cast
 
 from benchmarks.machine import cpu_seconds, role
 from benchmarks.subjects import Chat, OurChat, Ours, Sample, Subject, question
 from core.store import keys
+from core.store.redis import RedisClient
 
 TOKENS = 100
 PAUSE_MS = 10
@@ -144,9 +143,9 @@ async def by_process(subject: Subject, chat: Chat, turns: int) -> dict[str, floa
 class Scales:
     """Weighs a conversation of ours each time it is looked at."""
 
-    def __init__(self, subject: Ours, redis: Redis) -> None:
+    def __init__(self, subject: Ours, redis: RedisClient) -> None:
         self._subject = subject
-        self._redis: Any = redis
+        self._redis = redis
         self._seen: list[tuple[int, int]] = []
 
     async def look(self, chat: Chat) -> None:
@@ -154,7 +153,7 @@ class Scales:
         thread_id = cast("OurChat", chat).thread_id
         own = 0
         async for name in self._redis.scan_iter(match=keys.all_of_thread(thread_id), count=5000):
-            own += await self._redis.memory_usage(name, samples=0)
+            own += await self._redis.memory_usage(name, samples=0) or 0
         used = (await self._redis.info("memory"))["used_memory"]
         self._seen.append((own, used))
 

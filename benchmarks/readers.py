@@ -13,10 +13,8 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from itertools import cycle
-from typing import Any
 
 import orjson
-from redis.asyncio import Redis
 
 from benchmarks.crowd import Plan, Report, Seat, number
 from benchmarks.machine import PROC, Memory, cpu_seconds, memory, role
@@ -24,6 +22,7 @@ from benchmarks.members import member_key
 from benchmarks.subjects import Ours, address, process
 from benchmarks.wire import open_wire
 from core.store import keys
+from core.store.redis import RedisClient
 
 USERS, THREADS = 10, 2
 """So many users with so many conversations each."""
@@ -131,8 +130,8 @@ class User:
 class Journals:
     """What each reader must have got: read from the journals, independently of the web process."""
 
-    def __init__(self, redis: Redis, users: Sequence[User], seats: Sequence[Seat]) -> None:
-        self._redis: Any = redis
+    def __init__(self, redis: RedisClient, users: Sequence[User], seats: Sequence[Seat]) -> None:
+        self._redis = redis
         self._users = users
         self._seats = [seat for seat in seats if not seat.mute]
         self._before: dict[str, tuple[int, int]] = {}
@@ -162,7 +161,7 @@ def _events(thread_id: str) -> str:
     return f"/api/threads/{thread_id}/events"
 
 
-async def measure(subject: Ours, redis: Redis, size: Crowd) -> Readers:
+async def measure(subject: Ours, redis: RedisClient, size: Crowd) -> Readers:
     """All levels, one after another, while the mute keep silent."""
     [web] = [pid for pid in subject.pids() if role(pid) == "web"]
     users = [await _user(subject, redis, n) for n in range(USERS)]
@@ -185,7 +184,9 @@ async def measure(subject: Ours, redis: Redis, size: Crowd) -> Readers:
     return Readers(levels, Mute(size.mute, gone, seconds, max(0, kept)), before, connected, after)
 
 
-async def _user(subject: Ours, redis: Redis, position: int, *, threads: int = THREADS) -> User:
+async def _user(
+    subject: Ours, redis: RedisClient, position: int, *, threads: int = THREADS
+) -> User:
     name = f"reader{position}"
     key = await member_key(redis, name)
     wire = await open_wire(*address(subject.url), key)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
-
-from redis.asyncio import Redis
 
 from benchmarks.machine import cpu_seconds, memory, role
 from benchmarks.subjects import Ours
 from core.accounts.accounts import FIRST_ACCOUNT
 from core.store import keys
+from core.store.redis import RedisClient
 
 CALM = 6.0
 """Seconds after the last turn until everything that runs behind it has ended."""
@@ -63,15 +61,14 @@ async def cold_start(subject: Ours) -> Start:
     return Start(ready, ready + sample.total)
 
 
-async def idle(subject: Ours, redis: Redis, seconds: float) -> Idle:
+async def idle(subject: Ours, redis: RedisClient, seconds: float) -> Idle:
     """Watch for some time without asking for anything."""
-    client: Any = redis
     await asyncio.sleep(CALM)
     pids = subject.pids()
     before = {pid: cpu_seconds([pid]) for pid in pids}
-    commands = (await client.info("stats"))["total_commands_processed"]
+    commands = (await redis.info("stats"))["total_commands_processed"]
     await asyncio.sleep(seconds)
-    commands = (await client.info("stats"))["total_commands_processed"] - commands - 1
+    commands = (await redis.info("stats"))["total_commands_processed"] - commands - 1
     cpu = {pid: 100 * (cpu_seconds([pid]) - before[pid]) / seconds for pid in pids}
     held = memory(pids)
     return Idle(
@@ -83,24 +80,22 @@ async def idle(subject: Ours, redis: Redis, seconds: float) -> Idle:
     )
 
 
-async def used_memory(redis: Redis) -> float:
+async def used_memory(redis: RedisClient) -> float:
     """MiB that the server uses."""
-    client: Any = redis
-    return (await client.info("memory"))["used_memory"] / 2**20
+    return (await redis.info("memory"))["used_memory"] / 2**20
 
 
-async def store_threads(subject: Ours, redis: Redis, have: int, count: int) -> None:
+async def store_threads(subject: Ours, redis: RedisClient, have: int, count: int) -> None:
     """Fill the store up to ``count`` copies of one conversation of a few turns."""
-    client: Any = redis
     chat = await subject.open()
     for _ in range(3):
         await chat.turn(100)
     chat.close()
     await asyncio.sleep(1)
-    names = [name async for name in client.scan_iter(match=keys.all_of_thread(chat.thread_id))]
-    dumps = [(name.decode(), await client.dump(name)) for name in names]
+    names = [name async for name in redis.scan_iter(match=keys.all_of_thread(chat.thread_id))]
+    dumps = [(name.decode(), await redis.dump(name) or b"") for name in names]
     for start in range(have, count, AT_ONCE):
-        async with client.pipeline(transaction=False) as pipe:
+        async with redis.pipeline(transaction=False) as pipe:
             for number in range(start, min(start + AT_ONCE, count)):
                 copy = f"t_stored{number}"
                 for name, dump in dumps:
@@ -110,11 +105,10 @@ async def store_threads(subject: Ours, redis: Redis, have: int, count: int) -> N
     await settled(redis)
 
 
-async def settled(redis: Redis) -> None:
+async def settled(redis: RedisClient) -> None:
     """Wait until the server has rewritten its log, which so many writes make it do."""
-    client: Any = redis
     while True:
-        about = await client.info("persistence")
+        about = await redis.info("persistence")
         if not about["aof_rewrite_in_progress"] and not about["aof_rewrite_scheduled"]:
             return
         await asyncio.sleep(0.2)

@@ -27,6 +27,7 @@ from redis.asyncio import ConnectionPool, Redis
 from core.home.embedded import socket_url, start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
+from core.store.redis import RedisClient
 from graph.checkpoint.saver import RedisSaver
 from nodes.reducer import messages_reducer
 
@@ -131,16 +132,15 @@ async def nothing() -> int:
     return 0
 
 
-async def redis_size(redis: Redis) -> int:
+async def redis_size(redis: RedisClient) -> int:
     """Bytes of all names, fields and values; what the server needs around them is not counted."""
-    client: Any = redis
     total = 0
-    async for name in client.scan_iter(count=1000):
-        kind = await client.type(name)
+    async for name in redis.scan_iter(count=1000):
+        kind = await redis.type(name)
         if kind == b"hash":
-            total += sum(len(k) + len(v) for k, v in (await client.hgetall(name)).items())
+            total += sum(len(k) + len(v) for k, v in (await redis.hgetall(name)).items())
         elif kind == b"zset":
-            total += sum(map(len, await client.zrange(name, 0, -1)))
+            total += sum(map(len, await redis.zrange(name, 0, -1)))
     return total
 
 
@@ -158,7 +158,7 @@ async def subjects(home: Path) -> AsyncGenerator[list[Subject]]:
     client = Counting(connection_pool=plain.connection_pool)
     found = [
         Subject("memory", InMemorySaver(), nothing),
-        Subject("core", RedisSaver(client), lambda: redis_size(plain), client),
+        Subject("core", RedisSaver(cast("RedisClient", client)), lambda: redis_size(plain), client),
     ]
     try:
         if importlib.util.find_spec("langgraph.checkpoint.sqlite"):

@@ -10,12 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from statistics import median
 
-from redis.asyncio import Redis
-
 from benchmarks.latency import TOKENS, p95
 from benchmarks.load import LOSSES
 from benchmarks.members import member_key
 from benchmarks.subjects import OurChat, Ours, Sample
+from core.store.redis import RedisClient
 
 BUSY_CHATS = 60
 """Conversations that the busy user keeps going: about twice ``engine.per_user``."""
@@ -61,7 +60,7 @@ class Tally:
         return True
 
 
-async def fairness(subject: Ours, redis: Redis, seconds: float) -> list[Fairness]:
+async def fairness(subject: Ours, redis: RedisClient, seconds: float) -> list[Fairness]:
     """Quiet users alone, beside a busy one with a slow model, and beside one with a fast one."""
     busy_key = await member_key(redis, "busy")
     quiet_keys = [await member_key(redis, f"quiet{n}") for n in range(QUIET_USERS)]

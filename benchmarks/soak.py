@@ -17,7 +17,6 @@ from pathlib import Path
 
 import orjson
 import uvloop
-from redis.asyncio import Redis
 
 from benchmarks.machine import describe
 from benchmarks.members import member_key
@@ -28,6 +27,7 @@ from benchmarks.soak_traffic import Tally, Traffic
 from benchmarks.subjects import ROOT, Ours, model_server, ours
 from core.home.embedded import socket_url
 from core.store.connection import connect
+from core.store.redis import RedisClient
 
 RESULTS = ROOT / "bench-results"
 USERS = ("ann", "ben", "cleo")
@@ -91,7 +91,7 @@ async def soak(plan: Plan, stop: asyncio.Event) -> Report:
     return report
 
 
-async def _observe(report: Report, subject: Ours, redis: Redis, stop: asyncio.Event) -> None:
+async def _observe(report: Report, subject: Ours, redis: RedisClient, stop: asyncio.Event) -> None:
     plan = report.plan
     user_keys = [await member_key(redis, user) for user in USERS]
     traffic = Traffic(subject, user_keys, plan.pause, stop, report.tally)

@@ -6,13 +6,11 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from redis.asyncio import Redis
 
 from benchmarks.machine import PROC, memory, role
 from benchmarks.subjects import Ours
 from core.store import keys
+from core.store.redis import RedisClient
 
 THREAD_KEYS = len(keys.lasting("t")) + 5
 """Most keys without a life time that a conversation may have: all that last as long as it does, and
@@ -86,9 +84,9 @@ def on_disk(home: Path) -> float:
 class Watch:
     """Looks again and again."""
 
-    def __init__(self, subject: Ours, redis: Redis, users: list[str]) -> None:
+    def __init__(self, subject: Ours, redis: RedisClient, users: list[str]) -> None:
         self._subject = subject
-        self._redis: Any = redis
+        self._redis = redis
         self._users = users
         self._began = time.perf_counter()
 

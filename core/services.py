@@ -9,8 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import Redis
-
 from core.accounts.profile import Profiles
 from core.asks.client import Asks
 from core.conversations.hub import Hub
@@ -28,6 +26,7 @@ from core.store.client import Store
 from core.store.connection import connect
 from core.store.listening import STEP, Announcements
 from core.store.opening import open_store
+from core.store.redis import RedisClient
 from core.telemetry.share import Sharing, process_name, sharing
 from core.telemetry.tracing import exporting
 
@@ -83,7 +82,7 @@ class Process:
     hub: Hub
     """To follow conversations."""
 
-    blocking: Redis
+    blocking: RedisClient
     """For commands that wait, and for subscriptions."""
 
     announcements: Announcements

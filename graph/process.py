@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
 
 import orjson
 
@@ -73,9 +72,7 @@ async def _assemble(process: Process, saver: Saver, toolbox: Toolbox) -> Worker:
 async def publish_drawing(services: Services, data: dict[str, object]) -> None:
     """Leave the graph's drawing where the web process, which holds no graph, finds it."""
     text = orjson.dumps(data)
-    await services.store.retry(
-        lambda: cast("Awaitable[object]", services.store.redis.set(keys.graph_drawing(), text))
-    )
+    await services.store.retry(lambda: services.store.redis.set(keys.graph_drawing(), text))
 
 
 async def run_worker(loaded: Loaded, url: str, *, toolsets: Sequence[Toolset] = TOOLSETS) -> None:

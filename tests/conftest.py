@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
-from redis.asyncio import Redis
 
 from core.home.embedded import EmbeddedServer, socket_url, start_server
 from core.settings.groups import Settings, StoreSettings
 from core.store.client import Store
 from core.store.connection import connect
 from core.store.opening import open_store
+from core.store.redis import RedisClient
 from tests.support.servers import server_command
 
 # The same examples each time, and no time limit on a busy machine.
@@ -46,7 +46,7 @@ async def redis_url(server: EmbeddedServer) -> str:
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncGenerator[Redis]:
+async def redis(redis_url: str) -> AsyncGenerator[RedisClient]:
     """A client on an empty server."""
     client = connect(redis_url)
     yield client
@@ -54,7 +54,7 @@ async def redis(redis_url: str) -> AsyncGenerator[Redis]:
 
 
 @pytest.fixture
-async def store(redis: Redis, redis_url: str) -> AsyncGenerator[Store]:
+async def store(redis: RedisClient, redis_url: str) -> AsyncGenerator[Store]:
     """A store on an empty server."""
     async with open_store(redis_url) as opened:
         yield opened

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.home.embedded import server_for
@@ -13,10 +12,11 @@ from core.settings.groups import Settings
 from core.store.client import Store
 from core.store.errors import translate
 from core.store.opening import open_store, open_untouched_store
+from core.store.redis import RedisClient
 
 
 @asynccontextmanager
-async def open_home_store(settings: Settings) -> AsyncGenerator[Redis]:
+async def open_home_store(settings: Settings) -> AsyncGenerator[RedisClient]:
     """A client of the store; an embedded server that does not run is started for the while.
 
     Raises ConfigError, StoreError.

@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from redis.asyncio import Redis
-
 from api.announce import base_url, read_address
 from api.commands.home_store import open_home
 from api.commands.process import process_settings
@@ -28,6 +26,7 @@ from core.home.files import new_file
 from core.settings.groups import Settings
 from core.store import keys
 from core.store.client import Store
+from core.store.redis import RedisClient
 
 STANDARD_OUTPUT = "-"
 
@@ -135,7 +134,7 @@ async def _exists(store: Store, user_id: str) -> bool:
     return bool(await user_keys(store, user_id) or await metas_of(store, user_id))
 
 
-async def _end_access(redis: Redis, user_id: str) -> None:
+async def _end_access(redis: RedisClient, user_id: str) -> None:
     """No credential works any more: nobody writes while we erase."""
     await redis.delete(keys.account(user_id))
     await revoke_all_sessions(redis, user_id)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Iterable
-from typing import cast
+from collections.abc import Iterable
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -66,10 +65,7 @@ class Metrics:
 
     async def _inbox_messages(self) -> int:
         redis = self._store.redis
-        _, rows = await cast(
-            "Awaitable[tuple[int, dict[bytes, bytes]]]",
-            redis.hscan(keys.pending(), 0, count=COUNTED_THREADS),
-        )
+        _, rows = await redis.hscan(keys.pending(), 0, count=COUNTED_THREADS)
         async with redis.pipeline(transaction=False) as pipe:
             for thread_id in list(rows)[:COUNTED_THREADS]:
                 pipe.xlen(keys.inbox(thread_id.decode()))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -50,9 +49,7 @@ class System:
     async def graph(self) -> Response:
         """The agent graph as mermaid text, nodes and edges."""
         redis = self._services.store.redis
-        raw = await self._services.store.retry(
-            lambda: cast("Awaitable[bytes | None]", redis.get(keys.graph_drawing()))
-        )
+        raw = await self._services.store.retry(lambda: redis.get(keys.graph_drawing()))
         if raw is None:
             raise StoreUnavailable("no worker has started yet; start one with `assistant worker`")
         return Response(raw, media_type="application/json")

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime, timedelta
-from typing import cast
-
-from redis.asyncio import Redis
-from redis.typing import EncodableT, FieldT
 
 from core.accounts.accounts import FIRST_ACCOUNT, SCOPES
 from core.accounts.credentials import (
@@ -24,6 +20,7 @@ from core.accounts.principal import CHAT, EVERYTHING, Principal, Scope
 from core.errors import Invalid
 from core.store import keys
 from core.store.client import Store
+from core.store.redis import RedisClient
 
 PREFIX = "ak_"
 KEY_LENGTH = len(PREFIX) + 43
@@ -35,7 +32,7 @@ SHORTEST_LIFE = timedelta(minutes=1)
 
 
 async def create_key(
-    redis: Redis, user_id: str, name: str, scope: Scope, *, expires_at: datetime | None = None
+    redis: RedisClient, user_id: str, name: str, scope: Scope, *, expires_at: datetime | None = None
 ) -> tuple[str, str]:
     """Make a key: ``(id, secret)``. Nobody can read the secret again. Raises Invalid."""
     if not 0 < len(name) <= MAX_NAME:
@@ -44,7 +41,7 @@ async def create_key(
         raise Invalid("the key must live for a minute at least; choose a later time")
     secret = PREFIX + secrets.token_urlsafe(32)
     key_id, hashed = f"key_{secrets.token_hex(8)}", digest(secret)
-    fields: dict[FieldT, EncodableT] = {
+    fields = {
         "id": key_id,
         "user": user_id,
         "name": name,
@@ -74,7 +71,7 @@ async def find_key(store: Store, hashed: str, *, likely: str = FIRST_ACCOUNT) ->
     return Found(user, moment(fields["used_at"]))
 
 
-async def list_keys(redis: Redis, user_id: str) -> list[dict[str, str]]:
+async def list_keys(redis: RedisClient, user_id: str) -> list[dict[str, str]]:
     """``{id, name, prefix, scope, created_at, used_at, expires_at}`` of live keys, oldest first.
 
     "" stands for never.
@@ -83,26 +80,26 @@ async def list_keys(redis: Redis, user_id: str) -> list[dict[str, str]]:
     async with redis.pipeline(transaction=False) as pipe:
         for hashed in index.values():
             pipe.hgetall(keys.api_key(hashed))
-        answers = cast("list[dict[bytes, bytes]]", await pipe.execute())
+        answers: list[dict[bytes, bytes]] = await pipe.execute()
     found = [as_text(answer) for answer in answers]
     alive = {fields["id"] for fields in found if "user" in fields}
     if expired := index.keys() - alive:
-        await redis.execute_command("HDEL", keys.api_keys(user_id), *expired)
+        await redis.hdel(keys.api_keys(user_id), *expired)
     return sorted(
         ({k: v for k, v in f.items() if k != "user"} for f in found if "user" in f),
         key=lambda fields: (fields["created_at"], fields["id"]),
     )
 
 
-async def revoke_key(redis: Redis, user_id: str, key_id: str) -> bool:
+async def revoke_key(redis: RedisClient, user_id: str, key_id: str) -> bool:
     """End a key and its open streams. False when the user has no such key."""
     hashed = (await _index(redis, user_id)).get(key_id)
     if hashed is None:
         return False
     await end_credentials(redis, [keys.api_key(hashed)], [hashed])
-    await redis.execute_command("HDEL", keys.api_keys(user_id), key_id)
+    await redis.hdel(keys.api_keys(user_id), key_id)
     return True
 
 
-async def _index(redis: Redis, user_id: str) -> dict[str, str]:
+async def _index(redis: RedisClient, user_id: str) -> dict[str, str]:
     return await read_fields(redis, keys.api_keys(user_id))

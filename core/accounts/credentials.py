@@ -6,14 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
-
-from redis.asyncio import Redis
 
 from core.accounts.accounts import FIRST_ACCOUNT, ROLE, Role, role_of
 from core.accounts.principal import Principal
 from core.store import keys
 from core.store.client import Store
+from core.store.redis import RedisClient
 
 TOUCH_SECONDS = 60
 """The time of last use is written at most once a minute: it is for people."""
@@ -42,9 +40,9 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text) if text else datetime.fromtimestamp(0, UTC)
 
 
-async def read_fields(redis: Redis, name: str) -> dict[str, str]:
+async def read_fields(redis: RedisClient, name: str) -> dict[str, str]:
     """A hash in Redis as text; empty when it does not exist."""
-    return as_text(cast("dict[bytes, bytes]", await redis.execute_command("HGETALL", name)))
+    return as_text(await redis.hgetall(name))
 
 
 async def read_with_role(
@@ -53,16 +51,14 @@ async def read_with_role(
     """The fields of a credential and the role of its account, in one round trip when ``likely`` is
     the account. No role: the credential opens nothing. Not retried; raises RedisError."""
     names = (name, keys.account(likely))
-    row, stored = cast(
-        "tuple[list[bytes], bytes | None]", await store.script_once("credential", names, ())
-    )
+    row: list[bytes]
+    row, stored = await store.script_once("credential", names, ())
     fields = as_text(dict(zip(row[::2], row[1::2], strict=True)))
     account_id = fields.get("user")
     if account_id is None:
         return {}, None
     if account_id != likely:
-        command = ("HGET", keys.account(account_id), ROLE)
-        stored = cast("bytes | None", await store.redis.execute_command(*command))
+        stored = await store.redis.hget(keys.account(account_id), ROLE)
     return fields, role_of(account_id, stored)
 
 
@@ -71,7 +67,7 @@ def as_text(fields: Mapping[bytes, bytes]) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in fields.items()}
 
 
-async def end_credentials(redis: Redis, names: Sequence[str], digests: Sequence[str]) -> None:
+async def end_credentials(redis: RedisClient, names: Sequence[str], digests: Sequence[str]) -> None:
     """Delete the hashes and tell every process, so that open streams end too."""
     if not names:
         return

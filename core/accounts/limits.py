@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import cast
-
-from redis.asyncio import Redis
 
 from core.errors import RateLimited
 from core.store import keys
+from core.store.redis import RedisClient
 
 MINUTE = 60
 HOUR = 3600
@@ -23,7 +21,7 @@ EVERYWHERE = "all"
 class LoginLimit:
     """Counts tries before the password is looked at, so that parallel guesses count too."""
 
-    redis: Redis
+    redis: RedisClient
     per_minute: int
 
     async def spend(self, address: str) -> None:
@@ -47,7 +45,7 @@ class LoginLimit:
             pipe.set(name, 0, ex=window, nx=True)
             pipe.incr(name)
             pipe.ttl(name)
-            _, tries, left = cast("tuple[object, int, int]", tuple(await pipe.execute()))
+            _, tries, left = await pipe.execute()
         if left > window:
             # The clock of Redis has gone back; nobody shall wait for it to come here again.
             await self.redis.expire(name, window)

@@ -6,17 +6,15 @@ import asyncio
 import unicodedata
 from datetime import UTC, datetime
 from functools import cache
-from typing import cast
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
 
 from core.accounts.accounts import FIRST_ACCOUNT, ROLE
 from core.accounts.sessions import revoke_all_sessions
 from core.errors import Invalid, NotFound
 from core.store import keys
+from core.store.redis import Pipeline, RedisClient
 
 MIN_LENGTH = 8
 MAX_LENGTH = 1024
@@ -36,13 +34,13 @@ def check_length(password: str) -> None:
         raise Invalid(f"the password is too long; use at most {MAX_LENGTH} characters")
 
 
-async def is_set_up(redis: Redis) -> bool:
+async def is_set_up(redis: RedisClient) -> bool:
     """Whether the administrator exists: whether the first account has a password."""
     name = keys.account(FIRST_ACCOUNT)
-    return bool(cast("int", await redis.execute_command("HEXISTS", name, "password")))
+    return await redis.hexists(name, "password")
 
 
-async def set_first_password(redis: Redis, password: str) -> bool:
+async def set_first_password(redis: RedisClient, password: str) -> bool:
     """Make the administrator. False when another call was faster; there is exactly one winner."""
     hashed, name = await asyncio.to_thread(_hash, password), keys.account(FIRST_ACCOUNT)
     async with redis.pipeline(transaction=True) as pipe:
@@ -52,7 +50,7 @@ async def set_first_password(redis: Redis, password: str) -> bool:
     return bool(won)
 
 
-async def reset_password(redis: Redis, new_password: str, *, account_id: str) -> None:
+async def reset_password(redis: RedisClient, new_password: str, *, account_id: str) -> None:
     """Set the password whatever it was, and sign every browser of the account out.
 
     Raises Invalid, NotFound.
@@ -79,21 +77,20 @@ def _make_administrator(pipe: Pipeline) -> None:
     pipe.hsetnx(name, "created_at", datetime.now(UTC).isoformat())
 
 
-async def password_version(redis: Redis, account_id: str) -> str:
+async def password_version(redis: RedisClient, account_id: str) -> str:
     """Changes with every reset; a sign-in that began before a reset must not outlive it."""
     return (await _stored(redis, account_id))[1]
 
 
-async def verify_password(redis: Redis, password: str, *, account_id: str) -> str | None:
+async def verify_password(redis: RedisClient, password: str, *, account_id: str) -> str | None:
     """The password's version if it is right, else None. Takes as long when there is no account."""
     stored, version = await _stored(redis, account_id)
     right = await asyncio.to_thread(_matches, stored, password)
     return version if right and stored else None
 
 
-async def _stored(redis: Redis, account_id: str) -> tuple[str, str]:
-    command = ("HMGET", keys.account(account_id), *FIELDS)
-    hashed, version = cast("list[bytes | None]", await redis.execute_command(*command))
+async def _stored(redis: RedisClient, account_id: str) -> tuple[str, str]:
+    hashed, version = await redis.hmget(keys.account(account_id), *FIELDS)
     return (hashed or b"").decode(), (version or b"0").decode()
 
 

@@ -4,8 +4,7 @@ turn."""
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Awaitable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
 
 from core.errors import Invalid
 from core.events import scrub
@@ -27,9 +26,7 @@ class Profiles:
     async def get(self, user_id: str) -> dict[str, str]:
         """All user data, by key."""
         name = keys.profile(user_id)
-        row = await self._store.retry(
-            lambda: cast("Awaitable[dict[bytes, bytes]]", self._store.redis.hgetall(name))
-        )
+        row = await self._store.retry(lambda: self._store.redis.hgetall(name))
         return decoded(row)
 
     async def update(self, user_id: str, changes: Mapping[str, str | None]) -> dict[str, str]:
@@ -47,7 +44,7 @@ class Profiles:
                 kept = {k: v for k, v in clean.items() if v}
                 gone = [k for k, v in clean.items() if not v]
                 if kept:
-                    pipe.hset(name, mapping=cast("dict[Any, Any]", kept))
+                    pipe.hset(name, mapping=kept)
                 if gone:
                     pipe.hdel(name, *gone)
                 await pipe.execute()

@@ -11,13 +11,12 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import cast
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.store import keys
 from core.store.listening import BACKED, heard, subscription
+from core.store.redis import RedisClient
 
 SWEEP_SECONDS = 5.0
 REMEMBERED_SECONDS = 30.0
@@ -32,7 +31,7 @@ logger = logging.getLogger(__name__)
 class Revocations:
     """Whom to tell that a credential ended. Credentials are named by their digests."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._ended: dict[str, float] = {}
@@ -107,7 +106,7 @@ class Revocations:
                     self._subscribed.set()
                     await self._find_ended()
                 elif message["type"] == "message":
-                    self.end(cast("bytes", message["data"]).decode())
+                    self.end(message["data"].decode())
 
     async def _sweep(self) -> None:
         while True:
@@ -120,7 +119,7 @@ class Revocations:
         async with self._redis.pipeline(transaction=False) as pipe:
             for credential in watched:
                 pipe.exists(keys.session(credential), keys.api_key(credential))
-            alive = cast("list[int]", await pipe.execute())
+            alive: list[int] = await pipe.execute()
         for credential, found in zip(watched, alive, strict=True):
             if not found:
                 self.end(credential)

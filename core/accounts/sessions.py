@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import cast
-
-from redis.asyncio import Redis
-from redis.typing import EncodableT, FieldT
 
 from core.accounts.accounts import FIRST_ACCOUNT, SCOPES
 from core.accounts.credentials import (
@@ -22,6 +18,7 @@ from core.accounts.credentials import (
 from core.accounts.principal import Principal
 from core.store import keys
 from core.store.client import Store
+from core.store.redis import RedisClient
 
 TOKEN_BYTES = 32
 TOKEN_LENGTH = 43
@@ -29,13 +26,13 @@ AGENT_LENGTH = 200
 
 
 async def create_session(
-    redis: Redis, user_id: str, *, days: int, agent: str = "", address: str = ""
+    redis: RedisClient, user_id: str, *, days: int, agent: str = "", address: str = ""
 ) -> str:
     """Open a session that ends after ``days`` without use; the value is the cookie's token."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
     hashed = digest(token)
     at = now().isoformat()
-    fields: dict[FieldT, EncodableT] = {
+    fields = {
         "id": secrets.token_hex(8),
         "user": user_id,
         "created_at": at,
@@ -63,7 +60,7 @@ async def find_session(store: Store, hashed: str, *, likely: str = FIRST_ACCOUNT
     return Found(user, moment(fields["used_at"]))
 
 
-async def list_sessions(redis: Redis, user_id: str) -> list[dict[str, str]]:
+async def list_sessions(redis: RedisClient, user_id: str) -> list[dict[str, str]]:
     """``{id, created_at, used_at, agent, address, digest}`` of live sessions, last used first."""
     found: list[dict[str, str]] = []
     gone: list[str] = []
@@ -73,29 +70,29 @@ async def list_sessions(redis: Redis, user_id: str) -> list[dict[str, str]]:
         else:
             gone.append(hashed)
     if gone:
-        await redis.execute_command("SREM", keys.sessions(user_id), *gone)
+        await redis.srem(keys.sessions(user_id), *gone)
     return sorted(found, key=lambda session: session["used_at"], reverse=True)
 
 
-async def revoke_session(redis: Redis, user_id: str, hashed: str) -> None:
+async def revoke_session(redis: RedisClient, user_id: str, hashed: str) -> None:
     """End one session; its next request and its open streams see it within a second."""
     await end_credentials(redis, [keys.session(hashed)], [hashed])
-    await redis.execute_command("SREM", keys.sessions(user_id), hashed)
+    await redis.srem(keys.sessions(user_id), hashed)
 
 
-async def revoke_all_sessions(redis: Redis, user_id: str, *, but: str = "") -> None:
+async def revoke_all_sessions(redis: RedisClient, user_id: str, *, but: str = "") -> None:
     """End all sessions of the user, except the one with the digest ``but``."""
     ended = [hashed for hashed in await _all_sessions(redis, user_id) if hashed != but]
     await end_credentials(redis, [keys.session(hashed) for hashed in ended], ended)
     if ended:
-        await redis.execute_command("SREM", keys.sessions(user_id), *ended)
+        await redis.srem(keys.sessions(user_id), *ended)
 
 
-async def _all_sessions(redis: Redis, user_id: str) -> dict[str, dict[str, str]]:
-    members = cast("set[bytes]", await redis.execute_command("SMEMBERS", keys.sessions(user_id)))
+async def _all_sessions(redis: RedisClient, user_id: str) -> dict[str, dict[str, str]]:
+    members = await redis.smembers(keys.sessions(user_id))
     digests = sorted(member.decode() for member in members)
     async with redis.pipeline(transaction=False) as pipe:
         for hashed in digests:
             pipe.hgetall(keys.session(hashed))
-        answers = cast("list[dict[bytes, bytes]]", await pipe.execute())
+        answers: list[dict[bytes, bytes]] = await pipe.execute()
     return {hashed: as_text(answer) for hashed, answer in zip(digests, answers, strict=True)}

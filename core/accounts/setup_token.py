@@ -10,15 +10,13 @@ import hmac
 import secrets
 import time
 from pathlib import Path
-from typing import cast
-
-from redis.asyncio import Redis
 
 from core.accounts.credentials import digest
 from core.accounts.passwords import is_set_up
 from core.errors import ConfigError
 from core.home.secrets import create_private
 from core.store import keys
+from core.store.redis import RedisClient
 
 TOKEN_FILE = "setup-token"  # noqa: S105 - a file name
 TOKEN_BYTES = 24
@@ -26,7 +24,7 @@ LIFETIME = 24 * 3600
 """Seconds."""
 
 
-async def ensure_setup_token(redis: Redis, home: Path) -> str | None:
+async def ensure_setup_token(redis: RedisClient, home: Path) -> str | None:
     """The token for the link `/setup#TOKEN`, or None when set-up is done. Raises ConfigError."""
     path = home / TOKEN_FILE
     if await is_set_up(redis):
@@ -40,13 +38,13 @@ async def ensure_setup_token(redis: Redis, home: Path) -> str | None:
     return token
 
 
-async def is_setup_token(redis: Redis, token: str) -> bool:
+async def is_setup_token(redis: RedisClient, token: str) -> bool:
     """Whether this is the token of the link."""
-    stored = cast("bytes | None", await redis.get(keys.setup_token()))
+    stored = await redis.get(keys.setup_token())
     return stored is not None and hmac.compare_digest(stored.decode(), digest(token))
 
 
-async def forget_setup_token(redis: Redis, home: Path) -> None:
+async def forget_setup_token(redis: RedisClient, home: Path) -> None:
     """The link was used."""
     await redis.delete(keys.setup_token())
     (home / TOKEN_FILE).unlink(missing_ok=True)

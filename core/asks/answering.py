@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import cast
 
 import orjson
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.errors import AssistantError, ConfigError, NotFound, StoreError, TooLarge
 from core.events import Json
 from core.store import keys
 from core.store.client import Store
+from core.store.redis import RedisClient
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Ask:
 class Answers:
     """Answers the questions of one list; one per worker."""
 
-    def __init__(self, store: Store, blocking: Redis, asks: Sequence[Ask]) -> None:
+    def __init__(self, store: Store, blocking: RedisClient, asks: Sequence[Ask]) -> None:
         """Raises ConfigError when two questions have one name."""
         self._store = store
         self._blocking = blocking
@@ -84,10 +84,7 @@ class Answers:
         try:
             # Longer than Redis waits: a connection whose other end has gone never answers.
             async with asyncio.timeout(BLOCK + LATE):
-                reply = await cast(
-                    "Awaitable[tuple[bytes, bytes] | None]",
-                    self._blocking.blpop([keys.asks()], BLOCK),
-                )
+                reply = await self._blocking.blpop([keys.asks()], BLOCK)
         finally:
             if reply is None:
                 self._places.release()
@@ -166,7 +163,7 @@ def _error(code: str, status: int, detail: str, *, retryable: bool) -> bytes:
 
 @asynccontextmanager
 async def answering(
-    store: Store, blocking: Redis, asks: Sequence[Ask], *, broken: Callable[[], None]
+    store: Store, blocking: RedisClient, asks: Sequence[Ask], *, broken: Callable[[], None]
 ) -> AsyncGenerator[None]:
     """Answer questions until the end of the block. ``broken`` is called when that fails."""
     answers = Answers(store, blocking, asks)

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from typing import cast
 
 import orjson
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.errors import AssistantError, RateLimited, TooLarge
@@ -23,6 +21,7 @@ from core.ids import new_id
 from core.store import keys
 from core.store.client import Store
 from core.store.errors import translate
+from core.store.redis import RedisClient
 
 DEADLINE = 5.0
 """Seconds for an answer, if the caller says nothing else."""
@@ -66,7 +65,7 @@ class Refused(AssistantError):
 class Asks:
     """Asks the workers; one per process."""
 
-    def __init__(self, store: Store, blocking: Redis) -> None:
+    def __init__(self, store: Store, blocking: RedisClient) -> None:
         self._store = store
         self._blocking = blocking
         self._waiting = 0
@@ -120,10 +119,7 @@ class Asks:
             # Redis looks at its own limit now and then only, so ours ends the wait. An answer that
             # is under way in that moment is lost, and asked for again.
             async with asyncio.timeout(seconds):
-                reply = await cast(
-                    "Awaitable[tuple[bytes, bytes] | None]",
-                    self._blocking.blpop([keys.answer(ask_id)], int(seconds) + LATE),
-                )
+                reply = await self._blocking.blpop([keys.answer(ask_id)], int(seconds) + LATE)
         except TimeoutError:
             return None
         except (RedisError, OSError) as error:

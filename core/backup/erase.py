@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError, WatchError
 
 from core.backup.export import metas_of
@@ -16,6 +15,7 @@ from core.backup.snapshot import scan
 from core.conversations.inbox import BELL_SEPARATOR, Bus
 from core.store import keys
 from core.store.client import Store
+from core.store.redis import RedisClient
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ async def _threads(store: Store, user_id: str) -> set[str]:
     name, redis = keys.erasing(user_id), store.redis
     if found := await metas_of(store, user_id):
         await store.retry(lambda: redis.sadd(name, *found))
-    noted = await store.retry(lambda: cast("Awaitable[set[bytes]]", redis.smembers(name)))
+    noted = await store.retry(lambda: redis.smembers(name))
     return {thread_id.decode() for thread_id in noted}
 
 
@@ -78,9 +78,7 @@ async def _stop(store: Store, threads: Collection[str]) -> None:
         await store.retry(
             lambda thread_id=thread_id: redis.unlink(keys.meta(thread_id), keys.inbox(thread_id))
         )
-        run = await store.retry(
-            lambda name=name: cast("Awaitable[bytes | None]", redis.hget(name, "run"))
-        )
+        run = await store.retry(lambda name=name: redis.hget(name, "run"))
         if run is not None:
             await bus.cancel(run.decode())
     waited = 0.0
@@ -89,20 +87,20 @@ async def _stop(store: Store, threads: Collection[str]) -> None:
         waited += POLL
 
 
-async def _held(redis: Redis, threads: Collection[str]) -> list[str]:
+async def _held(redis: RedisClient, threads: Collection[str]) -> list[str]:
     """Conversations that a worker holds."""
     async with redis.pipeline(transaction=False) as pipe:
         for thread_id in threads:
             pipe.exists(keys.lease(thread_id))
-        leased = cast("list[int]", await pipe.execute())
+        leased: list[int] = await pipe.execute()
     return [thread_id for thread_id, held in zip(threads, leased, strict=True) if held]
 
 
-async def _fence_off(redis: Redis, thread_id: str) -> None:
+async def _fence_off(redis: RedisClient, thread_id: str) -> None:
     """A turn that does not stop may write no more: the fence stays behind, without the rest."""
     log.warning("the turn of conversation %s does not stop; it is fenced off", thread_id)
     name = keys.control(thread_id)
-    epoch = await cast("Awaitable[bytes | None]", redis.hget(name, "ep"))
+    epoch = await redis.hget(name, "ep")
     async with redis.pipeline(transaction=True) as pipe:
         pipe.delete(name, keys.lease(thread_id))
         pipe.hset(name, "ep", str(int(epoch or 0) + FENCE_AHEAD))
@@ -132,42 +130,42 @@ def _is_theirs(name: str, user_id: str, threads: Collection[str]) -> bool:
     return apart is not None and apart[0] in threads
 
 
-async def _orphans(redis: Redis, names: Collection[str]) -> list[str]:
+async def _orphans(redis: RedisClient, names: Collection[str]) -> list[str]:
     """Keys of conversations that are no more."""
     of_threads = [(name, apart[0]) for name in names if (apart := keys.thread_and_part(name))]
     async with redis.pipeline(transaction=False) as pipe:
         for _, thread_id in of_threads:
             pipe.exists(keys.meta(thread_id))
-        alive = cast("list[int]", await pipe.execute())
+        alive: list[int] = await pipe.execute()
     dead = [name for (name, _), exists in zip(of_threads, alive, strict=True) if not exists]
     return [name for name in dead if not await _is_fence(redis, name)]
 
 
-async def _is_fence(redis: Redis, name: str) -> bool:
+async def _is_fence(redis: RedisClient, name: str) -> bool:
     """Whether a control hash holds nothing but the fence that keeps a stale turn out."""
     apart = keys.thread_and_part(name)
     if apart is None or name != keys.control(apart[0]):
         return False
-    row = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(name))
+    row = await redis.hgetall(name)
     return row.keys() == {b"ep"} and int(row[b"ep"]) >= FENCE_AHEAD
 
 
 # ---- what stands in lists of the installation
 
 
-async def _forget_in_lists(redis: Redis, threads: Collection[str]) -> None:
+async def _forget_in_lists(redis: RedisClient, threads: Collection[str]) -> None:
     """Work, rings and given-up messages of the conversations."""
     if threads:
         await redis.hdel(keys.pending(), *threads)
-    rings = await cast("Awaitable[list[bytes]]", redis.lrange(keys.doorbell(), 0, -1))
+    rings = await redis.lrange(keys.doorbell(), 0, -1)
     for ring in set(rings):
         if ring.decode().partition(BELL_SEPARATOR)[0] in threads:
-            await redis.lrem(keys.doorbell(), 0, cast("str", ring))
+            await redis.lrem(keys.doorbell(), 0, ring)
     while not await _sift_dead_letters(redis, threads):
         log.debug("a message was given up meanwhile; looking again")
 
 
-async def _sift_dead_letters(redis: Redis, threads: Collection[str]) -> bool:
+async def _sift_dead_letters(redis: RedisClient, threads: Collection[str]) -> bool:
     """Write the stream anew without theirs: XDEL only marks an entry, its text stays on disk.
 
     False when it changed meanwhile.
@@ -175,14 +173,14 @@ async def _sift_dead_letters(redis: Redis, threads: Collection[str]) -> bool:
     name = keys.dead_letters()
     async with redis.pipeline(transaction=True) as pipe:
         await pipe.watch(name)
-        rows = await cast("Awaitable[list[tuple[bytes, dict[bytes, bytes]]]]", pipe.xrange(name))
+        rows = await pipe.xrange(name)
         kept = [row for row in rows if row[1].get(b"thread", b"").decode() not in threads]
         if len(kept) == len(rows):
             return True
         pipe.multi()
         pipe.delete(name)
         for entry_id, fields in kept:
-            pipe.xadd(name, cast("dict[Any, Any]", fields), id=cast("str", entry_id))
+            pipe.xadd(name, fields, id=entry_id)
         try:
             await pipe.execute()
         except WatchError:
@@ -193,7 +191,7 @@ async def _sift_dead_letters(redis: Redis, threads: Collection[str]) -> bool:
 # ---- the disk
 
 
-async def rewrite_log(redis: Redis) -> Disk:
+async def rewrite_log(redis: RedisClient) -> Disk:
     """Let the server write its append-only file anew, without what was erased; wait for it."""
     if not (await _persistence(redis)).get("aof_enabled"):
         return "no_log"
@@ -211,7 +209,7 @@ async def rewrite_log(redis: Redis) -> Disk:
     return "rewritten" if await _rewritten(redis) else "not_allowed"
 
 
-async def _rewritten(redis: Redis) -> bool:
+async def _rewritten(redis: RedisClient) -> bool:
     """Wait for a running rewrite; whether the last one went well."""
     waited = 0.0
     while waited < REWRITE_SECONDS:
@@ -223,5 +221,5 @@ async def _rewritten(redis: Redis) -> bool:
     return False
 
 
-async def _persistence(redis: Redis) -> dict[str, Any]:
+async def _persistence(redis: RedisClient) -> dict[str, Any]:
     return await redis.info("persistence")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -101,9 +101,7 @@ async def _usage(store: Store, user_id: str, own: Sequence[str]) -> list[dict[st
     names = [name for name in own if name.startswith(start)]
     days: list[dict[str, Json]] = []
     for name in names:
-        row = await store.retry(
-            lambda name=name: cast("Awaitable[dict[bytes, bytes]]", store.redis.hgetall(name))
-        )
+        row = await store.retry(lambda name=name: store.redis.hgetall(name))
         counts = {field.decode(): int(value) for field, value in sorted(row.items())}
         days.append({"day": name.removeprefix(start), **counts})
     return days

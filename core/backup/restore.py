@@ -6,10 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
 
-from redis.asyncio import Redis
-from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 from core.backup.file import Backup, BackupUnusable, parts, size_of
@@ -21,6 +18,7 @@ from core.store.client import Store
 from core.store.errors import translate
 from core.store.exclusive import exclusive, running_processes
 from core.store.opening import RESTORING_FIELD, STATE_FORMAT
+from core.store.redis import Pipeline, RedisClient
 
 EMPTY_FIELD = "restoring_into_empty"
 """Of the installation: the store was found empty, so what is in it came from the restore."""
@@ -177,12 +175,12 @@ async def _compare(store: Store, written: Content) -> Snapshot:
     return snapshot
 
 
-async def _finish(redis: Redis, installation: dict[bytes, bytes]) -> None:
+async def _finish(redis: RedisClient, installation: dict[bytes, bytes]) -> None:
     """The installation's own fields, and the mark taken away, at once."""
     name = keys.installation()
     async with redis.pipeline(transaction=True) as pipe:
         pipe.delete(name)
-        pipe.hset(name, mapping=cast("dict[Any, Any]", installation))
+        pipe.hset(name, mapping=installation)
         await pipe.execute()
 
 
@@ -228,4 +226,4 @@ def _write_stream(pipe: Pipeline, part: Key) -> None:
         pipe.xgroup_destroy(part.name, "none")
     for entry_id, fields in part.items:
         pipe.execute_command("XADD", part.name, entry_id, *fields)
-    pipe.execute_command("XSETID", part.name, part.last_id)
+    pipe.execute_command("XSETID", part.name, part.last_id or b"0-0")

@@ -8,9 +8,9 @@ contradict them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from core.store import keys
 from core.store.client import Store
@@ -75,10 +75,7 @@ async def scan(
     cursor = 0
     while True:
         cursor, found = await store.retry(
-            lambda cursor=cursor: cast(
-                "Awaitable[tuple[int, list[bytes]]]",
-                store.redis.scan(cursor, match=pattern, count=SCAN_COUNT),
-            ),
+            lambda cursor=cursor: store.redis.scan(cursor, match=pattern, count=SCAN_COUNT),
             deadline=patience,
         )
         yield [name.decode("utf-8", "surrogateescape") for name in found]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import cast
 
 from core.backup.file import Writer, is_backup
 from core.backup.fingerprint import Content
@@ -104,11 +102,7 @@ def totals_of(content: Content, snapshot: Snapshot) -> Totals:
 
 async def check_saver(store: Store) -> None:
     """Refuse a store whose checkpoints are kept by another saver, in keys of its own."""
-    chosen = await store.retry(
-        lambda: cast(
-            "Awaitable[bytes | None]", store.redis.hget(keys.installation(), "checkpointer")
-        )
-    )
+    chosen = await store.retry(lambda: store.redis.hget(keys.installation(), "checkpointer"))
     if chosen not in (None, b"core"):
         raise ConfigError(
             f"with store.checkpointer = {chosen.decode()} a backup would miss what the graph "

@@ -3,8 +3,7 @@ gap and without repeats."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from typing import cast
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from core.conversations.hub import Subscription
 from core.conversations.journal import PAGE, Entry, order, read
@@ -89,11 +88,7 @@ async def _missed(
 ) -> AsyncIterator[list[Entry]]:
     """Entries since a millisecond from every thread used in the hour before it or later."""
     name = keys.user_threads(user_id)
-    rows = await store.retry(
-        lambda: cast(
-            "Awaitable[list[bytes]]", store.redis.zrangebyscore(name, since_ms - 3_600_000, "+inf")
-        )
-    )
+    rows = await store.retry(lambda: store.redis.zrangebyscore(name, since_ms - 3_600_000, "+inf"))
     for thread_id in (row.decode() for row in rows):
         after = last.get(thread_id, (since_ms - 1, 2**63) if since_ms else (0, 0))
         while entries := await read(store, thread_id, f"{after[0]}-{after[1]}"):

@@ -14,8 +14,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from core.conversations.journal import Entry
@@ -23,6 +21,7 @@ from core.errors import StoreUnavailable
 from core.metrics import SLOW_READERS
 from core.store import keys
 from core.store.listening import heard
+from core.store.redis import RedisClient
 
 log = logging.getLogger(__name__)
 MAX_WAITING = 2_000
@@ -91,8 +90,8 @@ class Hub:
     going readers then cost nothing.
     """
 
-    def __init__(self, redis: Redis) -> None:
-        self._pubsub: PubSub = redis.pubsub()
+    def __init__(self, redis: RedisClient) -> None:
+        self._pubsub = redis.pubsub()
         self._readers: dict[str, set[Subscription]] = {}
         self._confirmed: dict[str, asyncio.Event] = {}
         self._lock = asyncio.Lock()

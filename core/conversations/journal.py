@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, cast
 
 from core.errors import Invalid
 from core.events import Event, Unknown, decode
@@ -80,11 +78,7 @@ def check_id(entry_id: str) -> str:
 async def read(store: Store, thread_id: str, after: str, count: int = PAGE) -> list[Entry]:
     """Entries after an id, oldest first."""
     name = keys.journal(thread_id)
-    rows = await store.retry(
-        lambda: cast(
-            "Awaitable[list[Any]]", store.redis.xrange(name, f"({after}", "+", count=count)
-        )
-    )
+    rows = await store.retry(lambda: store.redis.xrange(name, f"({after}", "+", count=count))
     return [_entry(thread_id, row) for row in rows]
 
 
@@ -103,9 +97,7 @@ def run_of(thread_id: str, fields: dict[bytes, bytes]) -> str:
 async def last_id(store: Store, thread_id: str) -> str:
     """Id of the newest entry, START if there is none."""
     name = keys.journal(thread_id)
-    rows = await store.retry(
-        lambda: cast("Awaitable[list[Any]]", store.redis.xrevrange(name, "+", "-", count=1))
-    )
+    rows = await store.retry(lambda: store.redis.xrevrange(name, "+", "-", count=1))
     return rows[0][0].decode() if rows else START
 
 
@@ -114,7 +106,5 @@ async def holds(store: Store, thread_id: str, entry_id: str) -> bool:
     if entry_id == START:
         return True
     name = keys.journal(thread_id)
-    rows = await store.retry(
-        lambda: cast("Awaitable[list[Any]]", store.redis.xrange(name, entry_id, entry_id, count=1))
-    )
+    rows = await store.retry(lambda: store.redis.xrange(name, entry_id, entry_id, count=1))
     return bool(rows)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from core.conversations import journal
 from core.conversations.transcript import collapse, queued, read_record
@@ -81,7 +80,7 @@ class Threads:
 
         async def send() -> None:
             async with self._store.redis.pipeline(transaction=True) as pipe:
-                pipe.hset(keys.meta(thread_id), mapping=cast("dict[Any, Any]", fields))
+                pipe.hset(keys.meta(thread_id), mapping=fields)
                 if ttl is None:
                     pipe.zadd(keys.user_threads(user_id), {thread_id: now})
                 else:
@@ -100,9 +99,7 @@ class Threads:
 
     async def _meta(self, thread_id: str) -> dict[str, str]:
         name = keys.meta(thread_id)
-        row = await self._store.retry(
-            lambda: cast("Awaitable[dict[bytes, bytes]]", self._store.redis.hgetall(name))
-        )
+        row = await self._store.retry(lambda: self._store.redis.hgetall(name))
         return {key.decode(): value.decode() for key, value in row.items()}
 
     async def listed(
@@ -111,11 +108,8 @@ class Threads:
         """Threads, last used first, and the cursor of the next page."""
         name, (high, skip) = keys.user_threads(user_id), _cursor(cursor)
         rows = await self._store.retry(
-            lambda: cast(
-                "Awaitable[list[tuple[bytes, float]]]",
-                self._store.redis.zrevrangebyscore(
-                    name, high, "-inf", start=skip, num=limit + 1, withscores=True
-                ),
+            lambda: self._store.redis.zrevrangebyscore(
+                name, high, "-inf", start=skip, num=limit + 1, withscores=True
             )
         )
         page = rows[:limit]
@@ -173,9 +167,7 @@ class Threads:
 
     async def deleted(self) -> list[str]:
         """Deleted threads whose checkpoints may still be there."""
-        found = await self._store.retry(
-            lambda: cast("Awaitable[set[bytes]]", self._store.redis.smembers(keys.deleted()))
-        )
+        found = await self._store.retry(lambda: self._store.redis.smembers(keys.deleted()))
         return [name.decode() for name in found]
 
     async def erase_rest(self, thread_id: str) -> None:
@@ -240,9 +232,8 @@ class Threads:
         high = newest
         while True:
             rows = await self._store.retry(
-                lambda high=high: cast(
-                    "Awaitable[list[tuple[bytes, dict[bytes, bytes]]]]",
-                    self._store.redis.xrevrange(keys.journal(thread_id), high, "-", count=200),
+                lambda high=high: self._store.redis.xrevrange(
+                    keys.journal(thread_id), high, "-", count=200
                 )
             )
             for entry_id, fields in rows:
@@ -260,9 +251,7 @@ class Threads:
     async def last_user_message(self, thread_id: str) -> dict[str, Json] | None:
         """The newest finished message of the user, for `try again`."""
         name = keys.transcript(thread_id)
-        rows = await self._store.retry(
-            lambda: cast("Awaitable[list[bytes]]", self._store.redis.lrange(name, -50, -1))
-        )
+        rows = await self._store.retry(lambda: self._store.redis.lrange(name, -50, -1))
         records = [read_record(row) for row in rows]
         return next((r for r in reversed(records) if r["role"] == "user"), None)
 

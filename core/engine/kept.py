@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable
-from typing import cast
 
 from core.engine.mailbox import Turn
 from core.store import keys
@@ -47,9 +45,7 @@ class KeptResults:
     async def read(self, thread_id: str, result_id: str) -> str | None:
         """The text of a kept result; None when there is none of this name. Raises StoreError."""
         name = keys.kept(thread_id)
-        raw = await self._store.retry(
-            lambda: cast("Awaitable[bytes | None]", self._store.redis.hget(name, result_id))
-        )
+        raw = await self._store.retry(lambda: self._store.redis.hget(name, result_id))
         return None if raw is None or not result_id.startswith("r") else raw.decode()
 
 

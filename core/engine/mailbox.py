@@ -210,7 +210,7 @@ class Mailbox:
             "at": str(turn.message.created_at),
         }
         await self._store.retry(
-            lambda: self._store.redis.xadd(keys.dead_letters(), fields, maxlen=MAX_DEAD)  # pyright: ignore[reportArgumentType] - as above
+            lambda: self._store.redis.xadd(keys.dead_letters(), fields, maxlen=MAX_DEAD)
         )
 
 

@@ -14,12 +14,11 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.conversations.inbox import BELL_SEPARATOR
@@ -30,6 +29,7 @@ from core.live_settings.live import LiveSettings
 from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import ScriptCall, Store
+from core.store.redis import RedisClient
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Worker:
     def __init__(
         self,
         store: Store,
-        blocking: Redis,
+        blocking: RedisClient,
         live: LiveSettings,
         handler: Handler,
         give_up: GiveUp,
@@ -154,10 +154,7 @@ class Worker:
         self._slots.release()
         # Longer than Redis waits: a connection whose other end has gone never answers.
         async with asyncio.timeout(BLOCK + ANSWER):
-            reply = await cast(
-                "Awaitable[tuple[bytes, bytes] | None]",
-                self._blocking.blpop([keys.doorbell()], BLOCK),
-            )
+            reply = await self._blocking.blpop([keys.doorbell()], BLOCK)
         if reply is None:
             return
         thread_id, _, user_id = reply[1].decode().partition(BELL_SEPARATOR)
@@ -166,9 +163,7 @@ class Worker:
     async def _sweep(self) -> None:
         """Visit threads that have work and nobody who does it; forget those that have none."""
         await asyncio.sleep(SWEEP * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-        rows = await self._store.retry(
-            lambda: cast("Awaitable[dict[bytes, bytes]]", self._store.redis.hgetall(keys.pending()))
-        )
+        rows = await self._store.retry(lambda: self._store.redis.hgetall(keys.pending()))
         waiting = [
             (tid.decode(), last) for tid, last in rows.items() if tid.decode() not in self._active
         ]
@@ -271,7 +266,7 @@ class Worker:
             **self._about(),
         }
         async with self._store.redis.pipeline(transaction=False) as pipe:
-            pipe.hset(keys.worker(self.name), mapping=cast("dict[Any, Any]", about))
+            pipe.hset(keys.worker(self.name), mapping=about)
             pipe.expire(keys.worker(self.name), WORKER_TTL)
             pipe.zadd(keys.workers(), {self.name: now})
             pipe.zremrangebyscore(keys.workers(), "-inf", now - WORKER_TTL * 1000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
@@ -42,11 +42,7 @@ class LiveSettings:
         saved: Layer = {}
         for group in LIVE_GROUPS:
             name = keys.settings(group)
-            row = await self._store.retry(
-                lambda name=name: cast(
-                    "Awaitable[dict[bytes, bytes]]", self._store.redis.hgetall(name)
-                )
-            )
+            row = await self._store.retry(lambda name=name: self._store.redis.hgetall(name))
             if row:
                 saved[group] = self._opened(group, row)
         try:
@@ -123,7 +119,7 @@ class LiveSettings:
         async def send() -> None:
             async with self._store.redis.pipeline(transaction=True) as pipe:
                 if rows:
-                    pipe.hset(keys.settings(group), mapping=cast("dict[Any, Any]", rows))
+                    pipe.hset(keys.settings(group), mapping=rows)
                 if gone:
                     pipe.hdel(keys.settings(group), *gone)
                 pipe.incr(keys.settings_version())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from pathlib import Path
-from typing import cast
 
 import orjson
 from pydantic import SecretStr
@@ -24,9 +22,7 @@ async def unreadable_secrets(store: Store, home: Path) -> list[str]:
         names = [name for name, field in fields.items() if field.annotation is SecretStr]
         for name in names:
             raw = await store.retry(
-                lambda group=group, name=name: cast(
-                    "Awaitable[bytes | None]", store.redis.hget(keys.settings(group), name)
-                )
+                lambda group=group, name=name: store.redis.hget(keys.settings(group), name)
             )
             if raw and not _opens(box, f"{group}.{name}", str(orjson.loads(raw))):
                 found.append(f"{group}.{name}")

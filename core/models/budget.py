@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from redis.asyncio import Redis
-
 from core.store import keys
+from core.store.redis import RedisClient
 
 KEPT_SECONDS = 40 * 24 * 3600
 
@@ -16,7 +15,7 @@ def today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-async def reserve(redis: Redis, day: str, tokens: int, limit: int) -> bool:
+async def reserve(redis: RedisClient, day: str, tokens: int, limit: int) -> bool:
     """Set tokens aside if the day's limit allows it. A crash leaves them spent: the limit errs
     downwards."""
     if limit <= 0 or tokens > limit:
@@ -32,11 +31,11 @@ async def reserve(redis: Redis, day: str, tokens: int, limit: int) -> bool:
     return True
 
 
-async def settle(redis: Redis, day: str, reserved: int, used: int) -> None:
+async def settle(redis: RedisClient, day: str, reserved: int, used: int) -> None:
     """Replace what was set aside by what was used."""
     await redis.incrby(keys.cloud_spend(day), used - reserved)
 
 
-async def spent(redis: Redis, day: str) -> int:
+async def spent(redis: RedisClient, day: str) -> int:
     """Tokens spent or set aside on a day."""
     return int(await redis.get(keys.cloud_spend(day)) or 0)

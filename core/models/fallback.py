@@ -7,13 +7,12 @@ import importlib
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol, cast
 
-from redis.asyncio import Redis
-
 from core.metrics import MODEL_ERRORS
 from core.models import budget
 from core.models.call import Request
 from core.models.errors import ModelError
 from core.models.wire.pieces import NoticePiece, Piece, UsagePiece
+from core.store.redis import RedisClient
 
 CLOUD_MODULE = "core.models.cloud"
 LONGEST_ANSWER = 4096
@@ -37,7 +36,7 @@ class CloudFallback:
     LangChain and the openai package are loaded when the cloud is needed for the first time.
     """
 
-    def __init__(self, redis: Redis, stream: CloudStream | None = None) -> None:
+    def __init__(self, redis: RedisClient, stream: CloudStream | None = None) -> None:
         self._redis = redis
         self._stream = stream
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 
-from redis.asyncio import Redis
-
 from core.events import Usage
 from core.store import keys
 from core.store.client import Arg, Store
+from core.store.redis import RedisClient
 
 DAY_KEPT_SECONDS = 400 * 24 * 3600
 ORPHAN_SECONDS = 24 * 3600
@@ -41,18 +40,15 @@ async def record(
     await store.script_once("count", names, args)
 
 
-async def of_thread(redis: Redis, thread_id: str) -> dict[str, int]:
+async def of_thread(redis: RedisClient, thread_id: str) -> dict[str, int]:
     """Counts of a thread."""
     return _numbers(await redis.hgetall(keys.usage_thread(thread_id)))
 
 
-async def of_day(redis: Redis, user_id: str, day: date) -> dict[str, int]:
+async def of_day(redis: RedisClient, user_id: str, day: date) -> dict[str, int]:
     """Counts of a user on one day (UTC)."""
     return _numbers(await redis.hgetall(keys.usage_day(user_id, day.isoformat())))
 
 
-def _numbers(raw: Mapping[bytes | str, bytes | str]) -> dict[str, int]:
-    return {
-        name.decode() if isinstance(name, bytes) else name: int(count)
-        for name, count in raw.items()
-    }
+def _numbers(raw: Mapping[bytes, bytes]) -> dict[str, int]:
+    return {name.decode(): int(count) for name, count in raw.items()}

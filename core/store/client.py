@@ -17,7 +17,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     BusyLoadingError,
@@ -30,6 +29,7 @@ from redis.exceptions import (
 
 from core.metrics import REDIS_RETRIES
 from core.store.errors import translate, wrong_password
+from core.store.redis import RedisClient
 
 T = TypeVar("T")
 Arg = str | bytes | int | float
@@ -63,7 +63,7 @@ class ScriptCall:
 class Store:
     """A Redis client with our scripts and our retry rule."""
 
-    def __init__(self, redis: Redis, scripts: dict[str, str]) -> None:
+    def __init__(self, redis: RedisClient, scripts: dict[str, str]) -> None:
         self.redis = redis
         self._bodies = scripts
         self._digests = {
@@ -80,7 +80,7 @@ class Store:
 
     async def script_once(self, name: str, names: Sequence[str], args: Sequence[Arg]) -> Any:
         """Run a script without retry. Raises RedisError."""
-        execute = cast("Callable[..., Awaitable[Any]]", self.redis.execute_command)
+        execute = self.redis.execute_command
         try:
             return await execute("EVALSHA", self._digests[name], len(names), *names, *args)
         except NoScriptError:

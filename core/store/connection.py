@@ -16,6 +16,8 @@ from redis.exceptions import (
     TimeoutError,
 )
 
+from core.store.redis import RedisClient
+
 SOCKET_TIMEOUT = 1.5
 
 MAX_CONNECTIONS = 500
@@ -50,7 +52,7 @@ class _PromptConnection(AbstractConnection):
             self.socket_timeout = limit
 
 
-def connect(url: str, *, blocking: bool = False) -> Redis:
+def connect(url: str, *, blocking: bool = False) -> RedisClient:
     """A client for the URL. ``blocking`` ones have no socket timeout: for BLPOP and pub/sub."""
     pool = ConnectionPool.from_url(
         url,
@@ -63,4 +65,4 @@ def connect(url: str, *, blocking: bool = False) -> Redis:
     )
     kind = pool.connection_class
     pool.connection_class = type(f"Prompt{kind.__name__}", (_PromptConnection, kind), {})
-    return Redis.from_pool(pool)
+    return cast("RedisClient", Redis.from_pool(pool))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import cast
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError, WatchError
 
 from core.store import keys
+from core.store.redis import RedisClient
 
 HELD_MS = 30_000
 """After so long without a sign of life another process may take over."""
@@ -20,7 +19,7 @@ RENEW = 5.0
 
 
 @asynccontextmanager
-async def exclusive(redis: Redis) -> AsyncGenerator[bool]:
+async def exclusive(redis: RedisClient) -> AsyncGenerator[bool]:
     """Whether we hold the state until the end of the block; False: another process does."""
     token = secrets.token_hex(8).encode()
     won = bool(await redis.set(keys.state_lock(), token, nx=True, px=HELD_MS))
@@ -37,19 +36,19 @@ async def exclusive(redis: Redis) -> AsyncGenerator[bool]:
             await _if_ours(redis, token, 0)
 
 
-async def _renew(redis: Redis, token: bytes) -> None:
+async def _renew(redis: RedisClient, token: bytes) -> None:
     while True:
         await asyncio.sleep(RENEW)
         await _if_ours(redis, token, HELD_MS)
 
 
-async def _if_ours(redis: Redis, token: bytes, milliseconds: int) -> None:
+async def _if_ours(redis: RedisClient, token: bytes, milliseconds: int) -> None:
     """Hold on for so long (0: let go), unless somebody else has it. An outage changes nothing."""
     name = keys.state_lock()
     try:
         async with redis.pipeline(transaction=True) as pipe:
             await pipe.watch(name)
-            if await cast("Awaitable[bytes | None]", pipe.get(name)) == token:
+            if await pipe.get(name) == token:
                 pipe.multi()
                 pipe.pexpire(name, milliseconds)
                 await pipe.execute()
@@ -57,7 +56,7 @@ async def _if_ours(redis: Redis, token: bytes, milliseconds: int) -> None:
         return
 
 
-async def running_processes(redis: Redis) -> int:
+async def running_processes(redis: RedisClient) -> int:
     """How many web and worker processes use this store: each follows changed settings."""
-    answer = cast("list[tuple[bytes, int]]", await redis.pubsub_numsub(keys.settings_changed()))
+    answer = await redis.pubsub_numsub(keys.settings_changed())
     return int(answer[0][1]) if answer else 0

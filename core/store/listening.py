@@ -6,13 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError, RedisError
 
 from core.errors import StoreError
+from core.store.redis import PubSub, RedisClient
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ what was announced until then was not heard."""
 
 
 @asynccontextmanager
-async def subscription(redis: Redis, *channels: str) -> AsyncGenerator[PubSub]:
+async def subscription(redis: RedisClient, *channels: str) -> AsyncGenerator[PubSub]:
     """A subscription, asked for but not yet confirmed. Raises RedisError, OSError."""
     async with redis.pubsub() as pubsub:
         async with asyncio.timeout(STEP):
@@ -55,7 +54,7 @@ async def heard(pubsub: PubSub, *, silence: float | None = None) -> AsyncGenerat
     while True:
         wait = PONG if silent else silence or SILENCE
         async with asyncio.timeout(wait + STEP):
-            message = cast("dict[str, Any] | None", await pubsub.get_message(timeout=wait))
+            message = await pubsub.get_message(timeout=wait)
         if message is not None:
             silent = False
             yield message
@@ -75,7 +74,7 @@ class Announcements:
     find out: at ``None``, or at a look now and then.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
         self._parts: dict[str, list[Heard]] = {}
         self._pubsub: PubSub | None = None
@@ -122,9 +121,9 @@ class Announcements:
     async def _handle(self, message: dict[str, Any]) -> None:
         if message["type"] not in ("subscribe", "message"):
             return
-        channel = cast("bytes", message["channel"]).decode()
+        channel = message["channel"].decode()
         began = message["type"] == "subscribe"
-        text = None if began else cast("bytes", message["data"]).decode()
+        text = None if began else message["data"].decode()
         for listener in list(self._parts.get(channel, ())):
             await self._tell(listener, channel, text)
         if began:

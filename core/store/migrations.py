@@ -11,14 +11,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import cast
-
-from redis.asyncio import Redis
 
 from core.errors import ConfigError
 from core.store import keys
 from core.store.exclusive import exclusive, running_processes
+from core.store.redis import RedisClient
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +24,7 @@ POLL = 0.1
 PATIENCE = 3600.0
 """Seconds to wait for another process that migrates."""
 
-Step = Callable[[Redis], Awaitable[None]]
+Step = Callable[[RedisClient], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +36,15 @@ class Migration:
     run: Step
 
 
-async def _administrator_is_an_account(redis: Redis) -> None:
+async def _administrator_is_an_account(redis: RedisClient) -> None:
     """Format 1 knew one administrator, who was no account. Names are spelled out here: a step must
     not follow names that change later."""
     former, account = "asst:auth:owner", "asst:u:{owner}:account"
-    row = await cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(former))
+    row = await redis.hgetall(former)
     if not row:  # never set up, or done already
         return
     async with redis.pipeline(transaction=True) as pipe:
-        pipe.execute_command("HSET", account, "role", "admin", *chain.from_iterable(row.items()))
+        pipe.hset(account, mapping={b"role": b"admin", **row})
         pipe.delete(former)
         await pipe.execute()
 
@@ -58,15 +55,15 @@ MIGRATIONS: tuple[Migration, ...] = (
 """In order, one for each format after the first."""
 
 
-async def stored_format(redis: Redis) -> int | None:
+async def stored_format(redis: RedisClient) -> int | None:
     """Format of the state, None when there is none."""
     name = keys.installation()
-    found = await cast("Awaitable[bytes | None]", redis.hget(name, FORMAT_FIELD))
+    found = await redis.hget(name, FORMAT_FIELD)
     return None if found is None else int(found)
 
 
 async def migrate(
-    redis: Redis, *, target: int, migrations: Sequence[Migration] = MIGRATIONS
+    redis: RedisClient, *, target: int, migrations: Sequence[Migration] = MIGRATIONS
 ) -> None:
     """Return once the state has the target format; one process does the work, others wait.
 
@@ -86,7 +83,7 @@ async def migrate(
         waited += POLL
 
 
-async def _run(redis: Redis, target: int, migrations: Sequence[Migration]) -> None:
+async def _run(redis: RedisClient, target: int, migrations: Sequence[Migration]) -> None:
     """All steps that are missing. Looked at again: somebody may have been faster."""
     current = await stored_format(redis) or 0
     steps = [step for step in migrations if current < step.to <= target]

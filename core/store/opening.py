@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 from redis.exceptions import (
     RedisError,
@@ -80,10 +80,7 @@ async def check_state(store: Store, *, half_restored: bool = False) -> None:
     """Refuse state that a newer version of us wrote, or that a restore left half done."""
     name = keys.installation()
     found, restoring = await store.retry(
-        lambda: cast(
-            "Awaitable[list[bytes | None]]",
-            store.redis.hmget(name, FORMAT_FIELD, RESTORING_FIELD),
-        )
+        lambda: store.redis.hmget(name, FORMAT_FIELD, RESTORING_FIELD)
     )
     if restoring is not None and not half_restored:
         raise ConfigError(

@@ -17,10 +17,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
 
 import orjson
 from prometheus_client.core import Metric
@@ -140,14 +139,14 @@ class Sharing:
     async def write(self) -> None:
         """Leave the figures in Redis. Raises RedisError, OSError."""
         fields = {"role": self.role, "packed": self.own().packed}
-        await self._send(cast("dict[Any, Any]", fields))
+        await self._send(fields)
 
     async def sign(self) -> None:
         """Say that this process lives, and find out whether Redis takes writes. Raises RedisError,
         OSError."""
         await self._send({})
 
-    async def _send(self, fields: dict[Any, Any]) -> None:
+    async def _send(self, fields: dict[str, str | bytes]) -> None:
         self._tried = time.monotonic()
         try:
             await self._send_once(fields)
@@ -163,7 +162,7 @@ class Sharing:
             with contextlib.suppress(RedisError, OSError):
                 await self.sign()
 
-    async def _send_once(self, fields: dict[Any, Any]) -> None:
+    async def _send_once(self, fields: dict[str, str | bytes]) -> None:
         async with self._store.redis.pipeline(transaction=False) as pipe:
             if fields:
                 pipe.hset(keys.telemetry(self.name), mapping=fields)
@@ -176,9 +175,7 @@ class Sharing:
         """The figures of all processes, those of this one as they are now. Raises StoreError."""
         redis, index = self._store.redis, keys.telemetry_processes()
         await self._store.retry(self.write)
-        names = await self._store.retry(
-            lambda: cast("Awaitable[list[bytes]]", redis.zrange(index, 0, -1))
-        )
+        names = await self._store.retry(lambda: redis.zrange(index, 0, -1))
         rows = await self._store.retry(lambda: self._read(names))
         gone = [name for name, row in zip(names, rows, strict=True) if row is None]
         if gone:

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -27,7 +27,6 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -37,6 +36,7 @@ from core.errors import AssistantError
 from core.store import keys
 from core.store.client import DEADLINE, Arg, ScriptCall, Store
 from core.store.errors import translate
+from core.store.redis import RedisClient
 from core.store.scripts import read_scripts
 from graph.checkpoint.base import AsyncOnlySaver
 from graph.checkpoint.codec import UNREADABLE, pack_record, pack_writes, read_writes
@@ -88,7 +88,7 @@ class RedisSaver(AsyncOnlySaver):
     """LangGraph's saver. ``fenced`` and ``with_ttl`` give cheap copies for one turn."""
 
     def __init__(
-        self, redis: Redis, *, ttl: int | None = None, serde: JsonPlusSerializer | None = None
+        self, redis: RedisClient, *, ttl: int | None = None, serde: JsonPlusSerializer | None = None
     ) -> None:
         # None allows only the types that LangGraph lists as safe, whatever the environment says.
         super().__init__(serde=serde or JsonPlusSerializer(allowed_msgpack_modules=None))
@@ -334,15 +334,15 @@ class RedisSaver(AsyncOnlySaver):
 
     async def _members(self, name: str) -> set[bytes]:
         redis = self._store.redis
-        return await self._store.retry(lambda: cast("Any", redis.smembers(name)))
+        return await self._store.retry(lambda: redis.smembers(name))
 
     async def _threads(self, config: RunnableConfig | None) -> AsyncIterator[str]:
         if config:
             yield place_of(config)[0]
             return
         before, after = keys.checkpoint("*", "n").split("*")
-        names = cast("Any", self._store.redis).scan_iter(match=f"{before}*{after}", count=1000)
-        async for name in cast("AsyncIterator[bytes]", names):
+        names = self._store.redis.scan_iter(match=f"{before}*{after}", count=1000)
+        async for name in names:
             yield name.decode()[len(before) : -len(after)]
 
     async def _namespace(

@@ -7,11 +7,10 @@ the choice is written down at the first start, and another one later is refused.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from core.engine.mailbox import Found
@@ -19,6 +18,7 @@ from core.errors import ConfigError
 from core.settings.groups import Settings
 from core.store import keys
 from core.store.client import ScriptCall
+from core.store.redis import RedisClient
 from graph.checkpoint.saver import RedisSaver
 from graph.checkpoint.turn import TurnSaver
 
@@ -30,14 +30,14 @@ STACK_COMMANDS = {"RediSearch": ("FT._LIST",), "RedisJSON": ("JSON.GET", keys.in
 """A harmless command of each module that ``redis-stack`` needs."""
 
 
-async def open_saver(redis: Redis, settings: Settings) -> Saver:
+async def open_saver(redis: RedisClient, settings: Settings) -> Saver:
     """The saver of ``store.checkpointer``. Raises ConfigError, RedisError."""
     chosen = settings.store.checkpointer
     name = keys.installation()
-    check_choice(await cast("Awaitable[bytes | None]", redis.hget(name, "checkpointer")), chosen)
+    check_choice(await redis.hget(name, "checkpointer"), chosen)
     saver = RedisSaver(redis) if chosen == CORE else await open_stack_saver(redis)
     await redis.hsetnx(name, "checkpointer", chosen)
-    check_choice(await cast("Awaitable[bytes | None]", redis.hget(name, "checkpointer")), chosen)
+    check_choice(await redis.hget(name, "checkpointer"), chosen)
     return saver
 
 
@@ -52,7 +52,7 @@ def check_choice(recorded: bytes | None, chosen: str) -> None:
         )
 
 
-async def open_stack_saver(redis: Redis) -> Saver:
+async def open_stack_saver(redis: RedisClient) -> Saver:
     """LangChain's own saver for Redis 8 or Redis Stack. Raises ConfigError, RedisError."""
     try:
         module = importlib.import_module(STACK_MODULE)
@@ -67,11 +67,11 @@ async def open_stack_saver(redis: Redis) -> Saver:
     return cast("Saver", saver)
 
 
-async def check_modules(redis: Redis) -> None:
+async def check_modules(redis: RedisClient) -> None:
     """Refuse a server without the modules that redis-stack needs. Raises ConfigError."""
     for module, command in STACK_COMMANDS.items():
         try:
-            await cast("Awaitable[object]", redis.execute_command(*command))
+            await redis.execute_command(*command)
         except ResponseError as error:
             if "unknown command" not in str(error).lower():
                 continue

@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
@@ -187,7 +187,7 @@ async def test_an_interrupted_restore_can_be_repeated(tmp_path: Path) -> None:
     async with open_store(server.url) as store:
         # As a restore leaves it that was killed.
         marks = {RESTORING_FIELD: "2031-01-03T00:00:00+00:00", EMPTY_FIELD: "1"}
-        await store.redis.hset(keys.installation(), mapping=cast("dict[Any, Any]", marks))
+        await store.redis.hset(keys.installation(), mapping=marks)
     await server.stop()
     refused = await command(copy, "key", "list")
     assert (refused.code, "run `assistant restore FILE` again" in refused.err) == (2, True)

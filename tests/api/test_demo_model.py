@@ -18,7 +18,6 @@ import httpx
 import orjson
 import pytest
 from aiohttp import web
-from redis.asyncio import Redis
 
 from api.demo.model import MODEL, TOKEN, create_demo_app
 from api.demo.script import text_file
@@ -27,6 +26,7 @@ from core.models.servers.probe import probe
 from core.models.wire.pieces import Answer
 from core.models.wire.transport import open_transport
 from core.settings.groups import ModelSettings, Settings
+from core.store.redis import RedisClient
 from nodes.prompts import prompt
 from tests.support.gateways import ask, opened
 from tests.support.waiting import wait_until
@@ -73,7 +73,7 @@ async def whole(base: str, messages: list[dict[str, Any]], **more: Any) -> dict[
 
 
 async def through_gateway(
-    base: str, redis: Redis, settings: Settings, text: str, **more: Any
+    base: str, redis: RedisClient, settings: Settings, text: str, **more: Any
 ) -> Answer:
     """What the assistant itself makes of the streamed answer."""
     model = ModelSettings(base_url=base, name=MODEL)
@@ -93,7 +93,7 @@ async def test_the_model_says_by_its_name_that_it_is_scripted() -> None:
     [("Hello!", "en"), ("What can you do?", "en"), ("Привет", "ru"), ("Что ты умеешь?", "ru")],
 )
 async def test_a_greeting_shows_everything_in_the_language_of_the_question(
-    redis: Redis, settings: Settings, question: str, language: Any
+    redis: RedisClient, settings: Settings, question: str, language: Any
 ) -> None:
     async with demo() as base:
         answer = await through_gateway(base, redis, settings, question)
@@ -126,7 +126,7 @@ async def test_every_example_of_the_tour_has_a_rule(example: str, language: Any)
 
 @pytest.mark.parametrize("question", ["What time is it?", "Сколько времени?"])
 async def test_the_time_is_thought_about_then_asked_of_the_tool(
-    redis: Redis, settings: Settings, question: str
+    redis: RedisClient, settings: Settings, question: str
 ) -> None:
     async with demo() as base:
         answer = await through_gateway(base, redis, settings, question, tools=TOOLS)
@@ -183,7 +183,7 @@ async def test_a_tool_that_is_not_offered_is_not_called(more: dict[str, Any]) ->
             assert "`current_time`" in message["content"]
 
 
-async def test_thinking_is_long(redis: Redis, settings: Settings) -> None:
+async def test_thinking_is_long(redis: RedisClient, settings: Settings) -> None:
     async with demo() as base:
         answer = await through_gateway(base, redis, settings, "Think about the sea")
     assert answer.reasoning == text_file("thinking", "en")
@@ -191,7 +191,7 @@ async def test_thinking_is_long(redis: Redis, settings: Settings) -> None:
 
 
 async def test_an_error_comes_once_so_that_trying_again_works(
-    redis: Redis, settings: Settings
+    redis: RedisClient, settings: Settings
 ) -> None:
     async with demo() as base:
         with pytest.raises(ModelError, match="scripted error"):

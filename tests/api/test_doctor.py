@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from api.commands.doctor import local as local
@@ -22,6 +21,8 @@ from api.demo.model import create_demo_app
 from core.accounts.passwords import set_first_password
 from core.settings.groups import ModelSettings, Settings
 from core.store import keys
+from core.store.connection import connect
+from core.store.redis import RedisClient
 from tests.support.commands import Done, command
 from tests.support.stack import running_stack
 
@@ -107,7 +108,7 @@ async def test_a_running_assistant_is_well() -> None:
     assert {"name": "model.temperature", "value": "0.5", "source": "saved"} in report["settings"]
 
 
-async def test_what_is_missing_in_the_store(redis: Redis, settings: Settings) -> None:
+async def test_what_is_missing_in_the_store(redis: RedisClient, settings: Settings) -> None:
     found = by_name(await store_findings(redis, settings))
     assert found["set-up"].status == "warn"
     assert (found["worker"].status, found["state"].detail) == ("warn", "nothing is stored yet")
@@ -130,7 +131,7 @@ async def test_what_is_missing_in_the_store(redis: Redis, settings: Settings) ->
     ],
 )
 async def test_state_that_this_version_cannot_read(
-    redis: Redis, settings: Settings, stored: dict[str, str], fix: str
+    redis: RedisClient, settings: Settings, stored: dict[str, str], fix: str
 ) -> None:
     for name, value in stored.items():
         await redis.hset(keys.installation(), name, value)
@@ -149,7 +150,7 @@ async def test_state_that_this_version_cannot_read(
     ],
 )
 async def test_a_server_that_is_set_up_differently(
-    redis: Redis, settings: Settings, name: str, value: str, found: str, status: str
+    redis: RedisClient, settings: Settings, name: str, value: str, found: str, status: str
 ) -> None:
     before = await redis.config_get(name)
     old = before[name] or ""
@@ -160,7 +161,7 @@ async def test_a_server_that_is_set_up_differently(
         await redis.config_set(name, old)
 
 
-async def test_a_server_that_evicts_fails(redis: Redis, settings: Settings) -> None:
+async def test_a_server_that_evicts_fails(redis: RedisClient, settings: Settings) -> None:
     await redis.config_set("maxmemory", "1gb")
     await redis.config_set("maxmemory-policy", "allkeys-lru")
     try:
@@ -171,7 +172,7 @@ async def test_a_server_that_evicts_fails(redis: Redis, settings: Settings) -> N
     assert (found.status, "noeviction" in found.fix) == ("fail", True)
 
 
-async def test_a_replica_is_named(redis: Redis, settings: Settings) -> None:
+async def test_a_replica_is_named(redis: RedisClient, settings: Settings) -> None:
     await redis.execute_command("REPLICAOF", "127.0.0.1", "1")
     try:
         findings = await store_findings(redis, settings)
@@ -182,14 +183,14 @@ async def test_a_replica_is_named(redis: Redis, settings: Settings) -> None:
 
 
 async def test_a_server_without_config_command_is_no_problem(
-    redis: Redis, redis_url: str, settings: Settings
+    redis: RedisClient, redis_url: str, settings: Settings
 ) -> None:
     rules = ["on", "nopass", "~*", "&*", "+@all", "-config"]
     await redis.execute_command("ACL", "SETUSER", "guest", *rules)
-    guest = Redis.from_url(redis_url, username="guest", password="x", protocol=2)
+    guest = connect(redis_url.replace("unix://", "unix://guest:x@"))
     try:
         with pytest.raises(ResponseError):
-            await guest.execute_command("CONFIG GET", "appendfsync")
+            await guest.config_get("appendfsync")
         assert by_name(await store_findings(guest, settings))["durability"].status == "ok"
     finally:
         await guest.aclose()

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
 from core.accounts.api_keys import find_key
 from core.accounts.credentials import digest
@@ -15,6 +14,7 @@ from core.home.embedded import running_server, start_server
 from core.settings.groups import StoreSettings
 from core.store.client import Store
 from core.store.connection import connect
+from core.store.redis import RedisClient
 from core.store.scripts import read_scripts
 from tests.support.commands import command
 
@@ -41,7 +41,7 @@ async def test_a_key_is_printed_once_and_works(running: Path) -> None:
     assert "My script" in listed.out
 
 
-async def scopes(redis: Redis, secret: str) -> set[str]:
+async def scopes(redis: RedisClient, secret: str) -> set[str]:
     """What a key may do."""
     found = await find_key(Store(redis, read_scripts()), digest(secret))
     return set() if found is None else set(found.principal.scopes)

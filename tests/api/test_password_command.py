@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
 from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.passwords import is_set_up, set_first_password, verify_password
@@ -18,13 +17,14 @@ from core.accounts.sessions import create_session, list_sessions
 from core.home.embedded import start_server
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
+from core.store.redis import RedisClient
 from tests.support.commands import FRONT, command, environment
 
 OLD, NEW = "the old password", "пароль с пробелами"
 
 
 @pytest.fixture
-async def home_store(tmp_path: Path) -> AsyncGenerator[Redis]:
+async def home_store(tmp_path: Path) -> AsyncGenerator[RedisClient]:
     """The store of a home whose server runs; somebody is signed in."""
     server = await start_server(tmp_path, StoreSettings())
     redis = connect(server.url)
@@ -36,7 +36,7 @@ async def home_store(tmp_path: Path) -> AsyncGenerator[Redis]:
 
 
 async def test_a_piped_password_is_set_and_browsers_are_signed_out(
-    home_store: Redis, tmp_path: Path
+    home_store: RedisClient, tmp_path: Path
 ) -> None:
     done = await command(tmp_path, "password", "reset", given=f"{NEW}\nanother line\n")
     assert done.code == 0, done.err
@@ -46,7 +46,7 @@ async def test_a_piped_password_is_set_and_browsers_are_signed_out(
     assert await list_sessions(home_store, FIRST_ACCOUNT) == []
 
 
-async def test_a_short_password_changes_nothing(home_store: Redis, tmp_path: Path) -> None:
+async def test_a_short_password_changes_nothing(home_store: RedisClient, tmp_path: Path) -> None:
     for given in ("short\n", "", "\n"):
         done = await command(tmp_path, "password", "reset", given=given)
         assert (done.code, done.out) == (1, "")
@@ -66,7 +66,7 @@ async def test_it_works_while_nothing_runs(tmp_path: Path) -> None:
 
 
 async def test_on_a_terminal_it_asks_twice_without_showing(
-    home_store: Redis, tmp_path: Path
+    home_store: RedisClient, tmp_path: Path
 ) -> None:
     master, slave = pty.openpty()
     process = await asyncio.create_subprocess_exec(

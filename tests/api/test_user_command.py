@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
-from redis.asyncio import Redis
 
 from core.accounts.credentials import digest
 from core.conversations.threads import Threads
@@ -17,6 +15,7 @@ from core.home.embedded import start_server
 from core.settings.groups import StoreSettings
 from core.store import keys
 from core.store.opening import open_store
+from core.store.redis import RedisClient
 from tests.support.commands import command
 from tests.support.rich_state import say, until_idle
 from tests.support.stack import PASSWORD, Stack, events, running_stack
@@ -35,13 +34,13 @@ READ: dict[str, tuple[str | int, ...]] = {
 """Type of a key → command that tells its whole value."""
 
 
-async def contents(redis: Redis) -> bytes:
+async def contents(redis: RedisClient) -> bytes:
     """Every name and value in Redis, pydocket's too, as the server tells them."""
     found: list[bytes] = []
-    async for name in cast("AsyncIterator[bytes]", redis.scan_iter(count=1000)):
-        kind = cast("bytes", await redis.execute_command("TYPE", name)).decode()
+    async for name in redis.scan_iter(count=1000):
+        kind = (await redis.type(name)).decode()
         first, *more = READ[kind]
-        value = cast("object", await redis.execute_command(first, name, *more))
+        value = await redis.execute_command(first, name, *more)
         found += (name, repr(value).encode())
     return b"\n".join(found)
 
@@ -53,7 +52,7 @@ def on_disk(home: Path) -> list[str]:
     return [str(path) for path in files if MARKER.encode() in path.read_bytes()]
 
 
-async def plant(stack: Stack, redis: Redis) -> str:
+async def plant(stack: Stack, redis: RedisClient) -> str:
     """Leave the marker wherever a user can leave something; the value is the thread."""
     async with stack.client() as client:
         await client.put("/api/profile", json={"nickname": MARKER})
@@ -73,9 +72,9 @@ async def plant(stack: Stack, redis: Redis) -> str:
         signed_in = await client.post("/api/login", json={"password": PASSWORD})
         assert signed_in.status_code == 204, signed_in.text
     dead = {"thread": thread, "message": MARKER, "why": MARKER, "at": "now"}
-    await redis.xadd(keys.dead_letters(), cast("dict[Any, Any]", dead))
+    await redis.xadd(keys.dead_letters(), dead)
     kept = {"thread": "t_other", "message": OTHER, "why": "", "at": "now"}
-    await redis.xadd(keys.dead_letters(), cast("dict[Any, Any]", kept))
+    await redis.xadd(keys.dead_letters(), kept)
     # What the job of a deletion has not removed yet.
     await redis.rename(keys.meta(gone), "asst:scrap")
     await redis.delete("asst:scrap")

@@ -8,13 +8,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
 from core.services import open_process
 from core.settings.source import LIFELINE_VARIABLE, Loaded, build
 from core.store import keys
 from core.store.client import Store
 from core.store.exclusive import running_processes
+from core.store.redis import RedisClient
 from core.telemetry.share import Sharing
 from tests.support.waiting import wait_until
 
@@ -26,14 +26,14 @@ def loaded(tmp_path: Path) -> Loaded:
 
 
 async def test_a_process_is_seen_by_whoever_wants_the_state_for_itself(
-    redis: Redis, redis_url: str, loaded: Loaded
+    redis: RedisClient, redis_url: str, loaded: Loaded
 ) -> None:
     async with open_process(loaded, redis_url, role="smoke-signals"):
         assert await running_processes(redis) == 1
     await wait_until(lambda: _nobody(redis))
 
 
-async def _nobody(redis: Redis) -> bool:
+async def _nobody(redis: RedisClient) -> bool:
     return await running_processes(redis) == 0
 
 
@@ -50,7 +50,7 @@ async def test_a_process_follows_settings_that_another_one_saves(
 
 
 async def test_all_that_a_process_hears_comes_over_one_connection(
-    redis: Redis, redis_url: str, loaded: Loaded
+    redis: RedisClient, redis_url: str, loaded: Loaded
 ) -> None:
     heard: list[str | None] = []
 

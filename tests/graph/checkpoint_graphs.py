@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, Any, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
@@ -13,31 +13,10 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot, interrupt
-from redis.asyncio import ConnectionPool, Redis
 
 from nodes.reducer import messages_reducer
 
 SNAPSHOT_EVERY = 7
-
-
-class Counting(Redis):
-    """A client that notes its commands when they are sent and when they are answered."""
-
-    def __init__(self, *, connection_pool: ConnectionPool) -> None:
-        super().__init__(connection_pool=connection_pool)
-        self.sent: list[tuple[Any, ...]] = []
-        self.answered: list[tuple[Any, ...]] = []
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        self.sent.append(args)
-        answer = cast("object", await super().execute_command(*args, **options))
-        self.answered.append(args)
-        return answer
-
-    @property
-    def trips(self) -> int:
-        """Round trips so far."""
-        return len(self.sent)
 
 
 class Chat(TypedDict, total=False):

@@ -9,8 +9,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
-from redis.asyncio import Redis
 
+from core.store.redis import RedisClient
 from graph.checkpoint.saver import RedisSaver
 from tests.graph.checkpoint_graphs import chat_graph, thread, view
 
@@ -34,7 +34,7 @@ async def one_step(graphs: list[Any], config: Any, chance: random.Random, number
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_same_history(redis: Redis, seed: int) -> None:
+async def test_same_history(redis: RedisClient, seed: int) -> None:
     chance = random.Random(seed)
     saver = RedisSaver(redis)
     graphs = [chat_graph(InMemorySaver()), chat_graph(saver)]
@@ -48,7 +48,7 @@ async def test_same_history(redis: Redis, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6, 12))
-async def test_same_state_while_old_checkpoints_are_dropped(redis: Redis, seed: int) -> None:
+async def test_same_state_while_old_checkpoints_are_dropped(redis: RedisClient, seed: int) -> None:
     chance = random.Random(seed)
     saver = RedisSaver(redis)
     graphs = [chat_graph(InMemorySaver()), chat_graph(saver)]
@@ -71,7 +71,7 @@ async def test_same_state_while_old_checkpoints_are_dropped(redis: Redis, seed: 
         assert found == expected
 
 
-async def test_same_states_after_going_back_and_taking_another_way(redis: Redis) -> None:
+async def test_same_states_after_going_back_and_taking_another_way(redis: RedisClient) -> None:
     seen: list[Any] = []
     for graph in (chat_graph(InMemorySaver()), chat_graph(RedisSaver(redis))):
         config = thread("t")

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 import pytest
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import Capability
-from redis.asyncio import Redis
 
+from core.store.redis import RedisClient
 from graph.checkpoint.saver import RedisSaver
 
 REQUIRED = (
@@ -34,7 +34,7 @@ TESTS = {
 
 
 @pytest.mark.parametrize("capability", REQUIRED)
-async def test_official_suite(redis: Redis, capability: str) -> None:
+async def test_official_suite(redis: RedisClient, capability: str) -> None:
     @checkpointer_test(name="RedisSaver")
     async def saver() -> AsyncGenerator[RedisSaver]:
         await redis.flushall()

@@ -17,23 +17,23 @@ from langgraph.checkpoint.serde.types import (
     _DeltaSnapshot,  # pyright: ignore[reportPrivateUsage] - the stored form of a delta channel
 )
 from langgraph.graph import END, START, StateGraph
-from redis.asyncio import Redis
 
 from core.store import keys
+from core.store.redis import RedisClient
 from graph.checkpoint.saver import RedisSaver
 from tests.graph.checkpoint_graphs import (
     Chat,
-    Counting,
     about,
     answer,
     chat_graph,
     checkpoint,
     thread,
 )
+from tests.support.counting import Counting
 
 
 @pytest.fixture
-def saver(redis: Redis) -> RedisSaver:
+def saver(redis: RedisClient) -> RedisSaver:
     return RedisSaver(redis)
 
 
@@ -114,9 +114,9 @@ async def test_writes_may_arrive_before_their_checkpoint(saver: RedisSaver) -> N
     assert await pending(saver, config) == [("task", "a", "early")]
 
 
-async def test_a_checkpoint_waits_for_the_writes_of_its_parent(redis: Redis) -> None:
-    client = Counting(connection_pool=redis.connection_pool)
-    saver = RedisSaver(client)
+async def test_a_checkpoint_waits_for_the_writes_of_its_parent(redis: RedisClient) -> None:
+    client = Counting(redis)
+    saver = RedisSaver(client.typed)
     parent = await put(saver)
     client.answered.clear()
 
@@ -147,7 +147,7 @@ async def test_many_writes_and_many_channels(saver: RedisSaver) -> None:
 
 async def size(saver: RedisSaver, kind: str, ns: str = "") -> int:
     """Fields of one of the thread's hashes."""
-    redis: Any = saver._store.redis  # pyright: ignore[reportPrivateUsage]
+    redis = saver._store.redis  # pyright: ignore[reportPrivateUsage]
     return await redis.hlen(keys.checkpoint("t", kind, ns))
 
 
@@ -290,7 +290,7 @@ async def test_each_channel_ends_at_its_own_snapshot(saver: RedisSaver) -> None:
 # ---- the class
 
 
-async def test_subgraphs_have_their_own_history(redis: Redis) -> None:
+async def test_subgraphs_have_their_own_history(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     inner = StateGraph(Chat)
     inner.add_node("answer", answer)
@@ -309,7 +309,7 @@ async def test_subgraphs_have_their_own_history(redis: Redis) -> None:
     assert len((await graph.aget_state(thread("t"))).values["messages"]) == 6
 
 
-async def test_copies_share_what_is_in_flight(redis: Redis) -> None:
+async def test_copies_share_what_is_in_flight(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     clone = copy.copy(saver).fenced(1).with_ttl(5)
     assert clone._in_flight is saver._in_flight  # pyright: ignore[reportPrivateUsage]

@@ -9,16 +9,17 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Durability
-from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core.errors import Fenced, StoreUnavailable
 from core.store import keys
 from core.store.connection import connect
+from core.store.redis import RedisClient
 from core.store.scripts import read_scripts
 from graph.checkpoint.saver import SCRIPTS, RedisSaver
 from graph.checkpoint.select import for_turn
-from tests.graph.checkpoint_graphs import Counting, about, chat_graph, checkpoint, thread
+from tests.graph.checkpoint_graphs import about, chat_graph, checkpoint, thread
+from tests.support.counting import Counting
 
 
 def joined(old: list[str], new: list[str]) -> list[str]:
@@ -57,13 +58,12 @@ class Gate:
         return graph.compile(checkpointer=saver)
 
 
-async def set_epoch(redis: Redis, epoch: int) -> None:
+async def set_epoch(redis: RedisClient, epoch: int) -> None:
     """As if a worker had taken the thread over."""
-    client: Any = redis
-    await client.hset(keys.control("t"), "ep", epoch)
+    await redis.hset(keys.control("t"), "ep", epoch)
 
 
-async def test_three_at_once_only_the_newest_goes_on(redis: Redis) -> None:
+async def test_three_at_once_only_the_newest_goes_on(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     gates: list[Gate] = []
     turns: list[asyncio.Task[Any]] = []
@@ -86,7 +86,9 @@ async def test_three_at_once_only_the_newest_goes_on(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-async def test_a_turn_stops_when_it_is_taken_over(redis: Redis, durability: Durability) -> None:
+async def test_a_turn_stops_when_it_is_taken_over(
+    redis: RedisClient, durability: Durability
+) -> None:
     await set_epoch(redis, 1)
     gate = Gate()
     graph = gate.graph(RedisSaver(redis).fenced(1))
@@ -98,7 +100,7 @@ async def test_a_turn_stops_when_it_is_taken_over(redis: Redis, durability: Dura
         await turn
 
 
-async def test_each_write_checks_the_epoch(redis: Redis) -> None:
+async def test_each_write_checks_the_epoch(redis: RedisClient) -> None:
     await set_epoch(redis, 2)
     saver = RedisSaver(redis)
     stale, current = saver.fenced(1), saver.fenced(2)
@@ -121,7 +123,7 @@ async def test_each_write_checks_the_epoch(redis: Redis) -> None:
     assert [write[0] for write in found.pending_writes or []] == ["task", "unbound"]
 
 
-async def test_a_deleted_thread_takes_no_writes_of_its_turn(redis: Redis) -> None:
+async def test_a_deleted_thread_takes_no_writes_of_its_turn(redis: RedisClient) -> None:
     """They brought back what had just been erased, and nothing would ever erase it again."""
     saver = RedisSaver(redis)
     with pytest.raises(Fenced):
@@ -131,7 +133,7 @@ async def test_a_deleted_thread_takes_no_writes_of_its_turn(redis: Redis) -> Non
         await saver.fenced(5).aput_writes(config, [("a", 1)], "task")
 
 
-async def test_a_cancelled_turn_goes_on_where_it_was(redis: Redis) -> None:
+async def test_a_cancelled_turn_goes_on_where_it_was(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     gate = Gate()
     graph = gate.graph(saver)
@@ -145,7 +147,7 @@ async def test_a_cancelled_turn_goes_on_where_it_was(redis: Redis) -> None:
     assert await graph.ainvoke(None, thread("t")) == {"log": ["in", "first", "second"]}
 
 
-async def test_scripts_are_sent_again_when_the_server_forgot_them(redis: Redis) -> None:
+async def test_scripts_are_sent_again_when_the_server_forgot_them(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     for _ in range(2):
         await redis.script_flush()
@@ -167,9 +169,9 @@ class LosingReplies(Counting):
         return answer
 
 
-async def test_a_lost_reply_is_asked_for_again_and_changes_nothing(redis: Redis) -> None:
-    client = LosingReplies(connection_pool=redis.connection_pool)
-    saver = RedisSaver(client)
+async def test_a_lost_reply_is_asked_for_again_and_changes_nothing(redis: RedisClient) -> None:
+    client = LosingReplies(redis)
+    saver = RedisSaver(client.typed)
     config = await saver.aput(thread("t"), checkpoint({"a": [1]}), about(), {"a": "1"})
     await saver.aput_writes(config, [("a", 1), ("b", [2])], "task")
     found = await saver.aget_tuple(config)
@@ -183,16 +185,16 @@ async def test_a_lost_reply_is_asked_for_again_and_changes_nothing(redis: Redis)
     assert await saver.aget_tuple(thread("t")) is None
 
 
-async def test_a_server_that_stays_away_is_named(redis: Redis) -> None:
+async def test_a_server_that_stays_away_is_named(redis: RedisClient) -> None:
     saver = RedisSaver(connect("redis://127.0.0.1:1"))
     with pytest.raises(StoreUnavailable, match="does not answer"):
         await saver.aget_tuple(thread("t"))
 
 
-async def test_round_trips(redis: Redis) -> None:
+async def test_round_trips(redis: RedisClient) -> None:
     """One each to read, to put and to put writes; the delta history comes along with the read."""
-    client = Counting(connection_pool=redis.connection_pool)
-    saver = RedisSaver(client)
+    client = Counting(redis)
+    saver = RedisSaver(client.typed)
     graph = chat_graph(saver)
     await graph.ainvoke({"messages": [HumanMessage("1", id="1")]}, thread("t"))
     await saver.keep_last("t", 10)
@@ -209,7 +211,7 @@ async def test_round_trips(redis: Redis) -> None:
     assert client.trips - before == 2
 
 
-async def test_asked_later_or_for_more_the_history_is_read_again(redis: Redis) -> None:
+async def test_asked_later_or_for_more_the_history_is_read_again(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     graph = chat_graph(saver)
     await graph.ainvoke({"messages": [HumanMessage("1", id="1")]}, thread("t"))
@@ -224,10 +226,10 @@ async def test_asked_later_or_for_more_the_history_is_read_again(redis: Redis) -
     assert more == {**first, "x": {"writes": []}}
 
 
-class Overtaken(Redis):
+class Overtaken(Counting):
     """A client whose conversation is taken over when it has to send a whole script."""
 
-    other: Redis
+    other: RedisClient
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         if args[0] == "EVAL":
@@ -236,16 +238,16 @@ class Overtaken(Redis):
 
 
 async def test_a_server_that_knew_one_script_of_two_kept_a_turn_without_its_message(
-    redis: Redis,
+    redis: RedisClient,
 ) -> None:
-    client = Overtaken(connection_pool=redis.connection_pool)
+    client = Overtaken(redis)
     client.other = redis
     bodies = read_scripts(SCRIPTS)
     await redis.script_flush()
     for name in ("get", "put"):
         await redis.script_load(bodies[name])
     await set_epoch(redis, 1)
-    graph = chat_graph(for_turn(RedisSaver(client), epoch=1, ttl=None))
+    graph = chat_graph(for_turn(RedisSaver(client.typed), epoch=1, ttl=None))
     with pytest.raises(Fenced):
         await graph.ainvoke({"messages": [HumanMessage("m1", id="m1")]}, thread("t"))
     assert await RedisSaver(redis).aget_tuple(thread("t")) is None

@@ -8,9 +8,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
-from redis.asyncio import Redis
 
 from core.store import keys
+from core.store.redis import RedisClient
 from graph.checkpoint.saver import CheckpointUnreadable, RedisSaver
 from tests.graph.checkpoint_graphs import (
     SNAPSHOT_EVERY,
@@ -27,16 +27,15 @@ from tests.graph.checkpoint_graphs import (
 MONTH = 30 * 24 * 3600
 
 
-async def names(redis: Redis) -> set[str]:
+async def names(redis: RedisClient) -> set[str]:
     """All keys."""
-    found: Any = await redis.keys()
+    found = await redis.keys()
     return {name.decode() for name in found}
 
 
-async def fields(redis: Redis, kind: str, ns: str = "") -> int:
+async def fields(redis: RedisClient, kind: str, ns: str = "") -> int:
     """Size of one of the thread's hashes."""
-    client: Any = redis
-    return await client.hlen(keys.checkpoint("t", kind, ns))
+    return await redis.hlen(keys.checkpoint("t", kind, ns))
 
 
 async def checkpoints(saver: RedisSaver, ns: str = "") -> list[str]:
@@ -61,7 +60,7 @@ async def turn(graph: Any, number: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-async def test_kept_checkpoints_can_still_be_read(redis: Redis, count: int) -> None:
+async def test_kept_checkpoints_can_still_be_read(redis: RedisClient, count: int) -> None:
     saver = RedisSaver(redis)
     graph = plain_graph(saver)
     for number in range(9):
@@ -73,7 +72,7 @@ async def test_kept_checkpoints_can_still_be_read(redis: Redis, count: int) -> N
         assert len(after) <= count + SNAPSHOT_EVERY + 2
 
 
-async def test_nothing_of_dropped_checkpoints_stays(redis: Redis) -> None:
+async def test_nothing_of_dropped_checkpoints_stays(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     config = thread("t")
     for n in range(20):
@@ -93,7 +92,7 @@ async def test_nothing_of_dropped_checkpoints_stays(redis: Redis) -> None:
     ]
 
 
-async def test_writes_of_checkpoints_that_never_came_are_dropped(redis: Redis) -> None:
+async def test_writes_of_checkpoints_that_never_came_are_dropped(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     lost, coming = checkpoint(), checkpoint()
     await saver.aput_writes(thread("t", checkpoint_id=lost["id"]), [("a", 1)], "task")
@@ -109,7 +108,7 @@ async def test_writes_of_checkpoints_that_never_came_are_dropped(redis: Redis) -
     assert found.pending_writes == [("task", "a", 2)]
 
 
-async def test_memory_is_bounded(redis: Redis) -> None:
+async def test_memory_is_bounded(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     graph = plain_graph(saver)
     sizes: list[int] = []
@@ -122,7 +121,7 @@ async def test_memory_is_bounded(redis: Redis) -> None:
     assert len(await checkpoints(saver)) <= 10 + SNAPSHOT_EVERY + 2
 
 
-async def test_namespaces_of_finished_tasks_go_with_their_checkpoints(redis: Redis) -> None:
+async def test_namespaces_of_finished_tasks_go_with_their_checkpoints(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     config = thread("t")
     for n in range(6):
@@ -130,20 +129,19 @@ async def test_namespaces_of_finished_tasks_go_with_their_checkpoints(redis: Red
         await saver.aput(thread("t", ns=f"sub:task-{n}"), checkpoint(), about(), {})
         await saver.aput(thread("t", ns="lasting"), checkpoint(), about(), {})
     await saver.keep_last("t", 2)
-    client: Any = redis
-    spaces = {name.decode() for name in await client.smembers(keys.checkpoint("t", "n"))}
+    spaces = {name.decode() for name in await redis.smembers(keys.checkpoint("t", "n"))}
     assert spaces == {"", "lasting", "sub:task-4", "sub:task-5"}
     assert len(await checkpoints(saver, "lasting")) == 2
     await saver.aprune(["t"])
     assert len(await checkpoints(saver, "sub:task-4")) == 1
 
 
-async def test_unknown_strategy(redis: Redis) -> None:
+async def test_unknown_strategy(redis: RedisClient) -> None:
     with pytest.raises(ValueError, match="keep_latest"):
         await RedisSaver(redis).aprune(["t"], strategy="all")
 
 
-async def test_a_thread_expires_as_a_whole(redis: Redis) -> None:
+async def test_a_thread_expires_as_a_whole(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     brief = saver.with_ttl(100)
     config = await brief.aput(thread("t"), checkpoint({"a": [1]}), about(), {"a": "1"})
@@ -165,7 +163,7 @@ async def test_a_thread_expires_as_a_whole(redis: Redis) -> None:
     assert await redis.ttl(keys.checkpoint("v", "b")) in (99, 100)
 
 
-async def test_all_keys_of_a_thread_share_its_slot(redis: Redis) -> None:
+async def test_all_keys_of_a_thread_share_its_slot(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     await plain_graph(saver).ainvoke({"messages": [HumanMessage("x", id="x")]}, thread("t"))
     await saver.quarantine("t")
@@ -173,7 +171,7 @@ async def test_all_keys_of_a_thread_share_its_slot(redis: Redis) -> None:
     assert all("{t}" in name for name in await names(redis))
 
 
-async def test_deleting_leaves_nothing(redis: Redis) -> None:
+async def test_deleting_leaves_nothing(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     graph = chat_graph(saver)
     await turn(graph, 1)
@@ -186,7 +184,7 @@ async def test_deleting_leaves_nothing(redis: Redis) -> None:
     assert await names(redis) == set()
 
 
-async def test_a_copy_replaces_what_was_there(redis: Redis) -> None:
+async def test_a_copy_replaces_what_was_there(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     await saver.aput(thread("u", ns="old:1"), checkpoint({"a": [0]}), about(), {"a": "1"})
     config = await saver.aput(thread("t"), checkpoint({"a": [1]}), about(), {"a": "1"})
@@ -202,18 +200,17 @@ async def test_a_copy_replaces_what_was_there(redis: Redis) -> None:
 # ---- unreadable state
 
 
-async def damage(redis: Redis, kind: str) -> None:
+async def damage(redis: RedisClient, kind: str) -> None:
     """Cut every value of one of the thread's hashes short, but leave what scripts read."""
-    client: Any = redis
     name = keys.checkpoint("t", kind)
-    for field, value in (await client.hgetall(name)).items():
+    for field, value in (await redis.hgetall(name)).items():
         if kind == "w" and b"\0" not in field:
             continue
-        await client.hset(name, field, value[:-1] if kind == "c" else b"\3\xc1")
+        await redis.hset(name, field, value[:-1] if kind == "c" else b"\3\xc1")
 
 
 @pytest.mark.parametrize("kind", ["c", "b", "w"])
-async def test_a_damaged_thread_goes_on_from_an_empty_state(redis: Redis, kind: str) -> None:
+async def test_a_damaged_thread_goes_on_from_an_empty_state(redis: RedisClient, kind: str) -> None:
     saver = RedisSaver(redis)
     graph = plain_graph(saver)
     for number in range(3):
@@ -231,14 +228,13 @@ async def test_a_damaged_thread_goes_on_from_an_empty_state(redis: Redis, kind: 
         assert MONTH - 10 < await redis.ttl(name) <= MONTH
 
 
-async def test_a_record_that_even_scripts_cannot_read(redis: Redis) -> None:
+async def test_a_record_that_even_scripts_cannot_read(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     graph = plain_graph(saver)
     await turn(graph, 1)
-    client: Any = redis
     name = keys.checkpoint("t", "c")
-    for field in await client.hkeys(name):
-        await client.hset(name, field, b"\0\0\0\x09\xc1garbage")
+    for field in await redis.hkeys(name):
+        await redis.hset(name, field, b"\0\0\0\x09\xc1garbage")
     for attempt in (turn(graph, 2), saver.keep_last("t", 1), checkpoints(saver)):
         with pytest.raises(CheckpointUnreadable):
             await attempt
@@ -246,7 +242,7 @@ async def test_a_record_that_even_scripts_cannot_read(redis: Redis) -> None:
     await turn(graph, 2)
 
 
-async def test_what_is_set_aside_twice_is_found_and_deleted(redis: Redis) -> None:
+async def test_what_is_set_aside_twice_is_found_and_deleted(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     for ns in ("", "sub:1"):
         await saver.aput(thread("t", ns=ns), checkpoint({"a": [1]}), about(), {"a": "1"})
@@ -255,7 +251,7 @@ async def test_what_is_set_aside_twice_is_found_and_deleted(redis: Redis) -> Non
     assert await names(redis) == set()
 
 
-async def test_a_run_is_deleted_in_all_threads(redis: Redis) -> None:
+async def test_a_run_is_deleted_in_all_threads(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     ends: list[RunnableConfig] = []
     for thread_id in ("t", "u"):

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
-from redis.asyncio import Redis
 
 from core.errors import ConfigError, Fenced
 from core.settings.groups import Settings, StoreSettings
 from core.store import keys
+from core.store.redis import RedisClient
 from graph.checkpoint.saver import RedisSaver
 from graph.checkpoint.select import check_modules, for_turn, open_saver, set_aside, trim
 from tests.graph.checkpoint_graphs import about, checkpoint, thread
@@ -21,12 +21,11 @@ def chosen(home: Path, checkpointer: Literal["core", "redis-stack"]) -> Settings
     return Settings(home=home, store=StoreSettings.model_validate({"checkpointer": checkpointer}))
 
 
-async def recorded(redis: Redis) -> Any:
-    client: Any = redis
-    return await client.hget(keys.installation(), "checkpointer")
+async def recorded(redis: RedisClient) -> Any:
+    return await redis.hget(keys.installation(), "checkpointer")
 
 
-async def test_core_is_recorded_and_opens_again(redis: Redis, tmp_path: Path) -> None:
+async def test_core_is_recorded_and_opens_again(redis: RedisClient, tmp_path: Path) -> None:
     for _ in range(2):
         assert isinstance(await open_saver(redis, chosen(tmp_path, "core")), RedisSaver)
         assert await recorded(redis) == b"core"
@@ -34,29 +33,27 @@ async def test_core_is_recorded_and_opens_again(redis: Redis, tmp_path: Path) ->
 
 @pytest.mark.parametrize(("first", "then"), [("core", "redis-stack"), ("redis-stack", "core")])
 async def test_another_choice_is_refused(
-    redis: Redis, tmp_path: Path, first: str, then: Literal["core", "redis-stack"]
+    redis: RedisClient, tmp_path: Path, first: str, then: Literal["core", "redis-stack"]
 ) -> None:
-    client: Any = redis
-    await client.hset(keys.installation(), "checkpointer", first)
+    await redis.hset(keys.installation(), "checkpointer", first)
     with pytest.raises(ConfigError, match=f"= {first}, and {then} could not .* back to {first}"):
         await open_saver(redis, chosen(tmp_path, then))
     assert await recorded(redis) == first.encode()
 
 
-async def test_a_missing_package_names_the_command(redis: Redis, tmp_path: Path) -> None:
+async def test_a_missing_package_names_the_command(redis: RedisClient, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"pip install 'modular-assistant\[redis-stack\]'"):
         await open_saver(redis, chosen(tmp_path, "redis-stack"))
     assert await recorded(redis) is None
 
 
-async def test_a_server_without_modules_is_refused(redis: Redis) -> None:
+async def test_a_server_without_modules_is_refused(redis: RedisClient) -> None:
     with pytest.raises(ConfigError, match="needs RediSearch"):
         await check_modules(redis)
 
 
-async def test_a_turn_is_fenced_trimmed_and_expires(redis: Redis) -> None:
-    client: Any = redis
-    await client.hset(keys.control("t"), "ep", 7)
+async def test_a_turn_is_fenced_trimmed_and_expires(redis: RedisClient) -> None:
+    await redis.hset(keys.control("t"), "ep", 7)
     saver = RedisSaver(redis)
     turn = for_turn(saver, epoch=7, ttl=60)
     config = thread("t")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt, Send
-from redis.asyncio import Redis
 
 from core.store import keys
+from core.store.redis import RedisClient
 from graph.checkpoint.codec import dump, pack_writes, read, read_writes
 from graph.checkpoint.saver import RedisSaver
 from tests.graph.checkpoint_graphs import about, checkpoint, thread
@@ -73,7 +73,7 @@ def test_any_json_in_messages_comes_back(arguments: dict[str, Any], value: Any) 
     assert read_writes(STRICT, [batch]) == [("task", "one", stored), ("task", "two", value)]
 
 
-async def test_messages_and_langgraph_types_in_a_checkpoint(redis: Redis) -> None:
+async def test_messages_and_langgraph_types_in_a_checkpoint(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     values = {
         "messages": [AIMessage("x", id="1", usage_metadata=None), HumanMessage("y", id="2")],
@@ -136,7 +136,7 @@ def test_the_first_attack_would_work_on_a_careless_reader(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: f"{attack[0]}-{attack[1]}")
-async def test_stored_calls_are_not_made(redis: Redis, tmp_path: Path, attack: Any) -> None:
+async def test_stored_calls_are_not_made(redis: RedisClient, tmp_path: Path, attack: Any) -> None:
     file = tmp_path / "made by the attack"
     code, module, name, argument, *more = attack
     blob = b"\3" + hostile(code, module, name, aimed(argument, file), *more)
@@ -144,11 +144,10 @@ async def test_stored_calls_are_not_made(redis: Redis, tmp_path: Path, attack: A
     made = checkpoint({"a": ["value"]})
     config = await saver.aput(thread("t"), made, about(), made["channel_versions"])
     await saver.aput_writes(config, [("a", ["value"])], "task")
-    client: Any = redis
-    for field in await client.hkeys(keys.checkpoint("t", "b")):
-        await client.hset(keys.checkpoint("t", "b"), field, blob)
+    for field in await redis.hkeys(keys.checkpoint("t", "b")):
+        await redis.hset(keys.checkpoint("t", "b"), field, blob)
     batch = ormsgpack.packb(("task", "", [0, "a", blob]))
-    await client.hset(keys.checkpoint("t", "w"), f"{made['id']}\01", batch)
+    await redis.hset(keys.checkpoint("t", "w"), f"{made['id']}\01", batch)
     found = await saver.aget_tuple(config)
     assert found is not None
     assert not file.exists()
@@ -199,7 +198,7 @@ asyncio.run(main())
 """
 
 
-def test_strict_mode_allows_the_types_of_the_state_only(redis: Redis, redis_url: str) -> None:
+def test_strict_mode_allows_the_types_of_the_state_only(redis: RedisClient, redis_url: str) -> None:
     """LangGraph reads the variable when it is imported, and then clones the saver."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", STRICT_RUN],
@@ -219,7 +218,7 @@ class Stranger:
     x: int
 
 
-async def test_without_the_variable_it_is_the_same(redis: Redis) -> None:
+async def test_without_the_variable_it_is_the_same(redis: RedisClient) -> None:
     saver = RedisSaver(redis)
     made = checkpoint({"a": Stranger(1)})
     config = await saver.aput(thread("t"), made, about(), made["channel_versions"])

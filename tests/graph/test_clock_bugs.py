@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import id as maker
-from redis.asyncio import Redis
 
+from core.store.redis import RedisClient
 from graph.checkpoint.ids import go_on_after
 from graph.checkpoint.saver import RedisSaver
 from tests.graph.checkpoint_graphs import chat_graph, thread
@@ -17,7 +17,9 @@ from tests.graph.checkpoint_graphs import chat_graph, thread
 HOUR_NS = 3600 * 10**9
 
 
-async def said(redis: Redis, monkeypatch: pytest.MonkeyPatch, text: str, *, ahead: int) -> Any:
+async def said(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch, text: str, *, ahead: int
+) -> Any:
     """One turn by a new process whose clock is so many hours ahead; the state that it leaves."""
     right = time.time_ns
     with monkeypatch.context() as patched:
@@ -30,7 +32,7 @@ async def said(redis: Redis, monkeypatch: pytest.MonkeyPatch, text: str, *, ahea
 
 
 async def test_a_worker_whose_clock_was_behind_forgot_what_it_had_answered(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await said(redis, monkeypatch, "m1", ahead=6) == ["m1"]
     assert await said(redis, monkeypatch, "m2", ahead=0) == ["m1", "m2"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,7 +33,7 @@ async def test_a_deletion_whose_process_died_left_checkpoints_for_ever(
 
 
 async def _nothing_left(store: Store, thread: str) -> bool:
-    redis: Any = store.redis
+    redis = store.redis
     found = [name async for name in redis.scan_iter(match=f"*{thread}*", count=1000)]
     # What expires by itself may stay until then.
     lasting = [name for name in found if await redis.ttl(name) < 0]

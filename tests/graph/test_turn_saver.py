@@ -8,11 +8,11 @@ import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from redis.asyncio import Redis
 
 from core.engine.mailbox import Found
 from core.errors import Fenced
 from core.store import keys
+from core.store.redis import RedisClient
 from graph.checkpoint.saver import RedisSaver
 from graph.checkpoint.select import settle
 from graph.checkpoint.turn import TurnSaver
@@ -22,10 +22,9 @@ EPOCH = 3
 
 
 @pytest.fixture
-async def saver(redis: Redis) -> TurnSaver:
+async def saver(redis: RedisClient) -> TurnSaver:
     """Of a turn that holds its lease."""
-    client: Any = redis
-    await client.hset(keys.control("t"), "ep", EPOCH)
+    await redis.hset(keys.control("t"), "ep", EPOCH)
     return TurnSaver.of(RedisSaver(redis).fenced(EPOCH))
 
 
@@ -38,13 +37,13 @@ def plain_graph(saver: RedisSaver) -> CompiledStateGraph[Any, Any, Any, Any]:
     return graph.compile(checkpointer=saver)
 
 
-async def stored(redis: Redis) -> tuple[int, int]:
+async def stored(redis: RedisClient) -> tuple[int, int]:
     """Checkpoints and groups of writes that Redis has."""
     index, writes = keys.checkpoint("t", "i"), keys.checkpoint("t", "w")
     return await redis.zcard(index), await redis.hlen(writes)
 
 
-async def test_a_plain_turn_is_written_when_it_ends(redis: Redis, saver: TurnSaver) -> None:
+async def test_a_plain_turn_is_written_when_it_ends(redis: RedisClient, saver: TurnSaver) -> None:
     graph = plain_graph(saver)
     asked = {"messages": [HumanMessage("hi", id="h1")]}
     await graph.ainvoke(asked, thread("t"), durability="sync")
@@ -56,7 +55,7 @@ async def test_a_plain_turn_is_written_when_it_ends(redis: Redis, saver: TurnSav
 
 
 async def test_a_result_that_makes_something_run_is_written_at_once(
-    redis: Redis, saver: TurnSaver
+    redis: RedisClient, saver: TurnSaver
 ) -> None:
     """A tool must not run on a call that nobody remembers after a crash."""
     config = await saver.aput(thread("t"), checkpoint(), about(), {})
@@ -69,7 +68,9 @@ async def test_a_result_that_makes_something_run_is_written_at_once(
     assert len(again.pending_writes) == 4
 
 
-async def test_what_was_held_is_written_before_what_follows(redis: Redis, saver: TurnSaver) -> None:
+async def test_what_was_held_is_written_before_what_follows(
+    redis: RedisClient, saver: TurnSaver
+) -> None:
     first = await saver.aput(thread("t"), checkpoint(), about(), {})
     await saver.aput_writes(first, [("messages", "held")], "one")
     await saver.aput_writes(first, [("messages", "goes on"), ("branch:to:x", None)], "two")
@@ -79,19 +80,18 @@ async def test_what_was_held_is_written_before_what_follows(redis: Redis, saver:
 
 
 async def test_a_turn_that_lost_its_lease_hears_of_it_at_its_end(
-    redis: Redis, saver: TurnSaver
+    redis: RedisClient, saver: TurnSaver
 ) -> None:
     await plain_graph(saver).ainvoke(
         {"messages": [HumanMessage("hi", id="h1")]}, thread("t"), durability="sync"
     )
-    client: Any = redis
-    await client.hincrby(keys.control("t"), "ep", 1)
+    await redis.hincrby(keys.control("t"), "ep", 1)
     with pytest.raises(Fenced):
         await settle(saver)
     assert await stored(redis) == (0, 0)
 
 
-async def test_what_came_with_the_claim_is_not_read_again(redis: Redis) -> None:
+async def test_what_came_with_the_claim_is_not_read_again(redis: RedisClient) -> None:
     await plain_graph(RedisSaver(redis)).ainvoke({"messages": [HumanMessage("hi")]}, thread("t"))
     plain = RedisSaver(redis)
     call = plain.newest("t")
@@ -105,7 +105,7 @@ async def test_what_came_with_the_claim_is_not_read_again(redis: Redis) -> None:
 
 @pytest.mark.parametrize("first", ["another thread", "a write"])
 async def test_what_came_with_the_claim_is_true_for_the_first_read_of_its_thread_only(
-    redis: Redis, first: str
+    redis: RedisClient, first: str
 ) -> None:
     plain = RedisSaver(redis)
     call = plain.newest("t")

@@ -92,6 +92,45 @@ def test_the_check_sees_silent_skips(code: str, silent: bool) -> None:
     assert bool(list(silent_skips(ast.parse(code)))) is silent
 
 
+TYPED_REDIS = ("core/store/", "tests/support/", "benchmarks/saver.py")
+"""Where the client of redis-py may be named: its types are no use elsewhere."""
+
+
+def untyped_redis(module: ast.Module) -> Iterator[tuple[str, int]]:
+    """Names of redis-py's client, whose replies are perhaps awaitable, and casts that say so."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("redis"):
+            names = {alias.name for alias in node.names}
+            yield from ((name, node.lineno) for name in names & {"Redis", "Pipeline", "PubSub"})
+        elif isinstance(node, ast.Call) and tree.dotted(node.func) in ("cast", "typing.cast"):
+            kind = ast.unparse(node.args[0]).strip("'")
+            if kind.startswith("Awaitable"):
+                yield f"cast to {kind}", node.lineno
+
+
+def test_redis_is_used_through_our_types() -> None:
+    found = [
+        f"{tree.name(path)}:{line} {what}"
+        for path in tree.ending(".py")
+        for what, line in untyped_redis(tree.parsed(path))
+        if what.startswith("cast") or not tree.name(path).startswith(TYPED_REDIS)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from redis.asyncio import ConnectionPool, Redis",
+        "from redis.asyncio.client import Pipeline",
+        "cast('Awaitable[bytes | None]', redis.get(name))",
+        "cast(Awaitable[bytes], redis.get(name))",
+    ],
+)
+def test_the_check_sees_untyped_redis(code: str) -> None:
+    assert list(untyped_redis(ast.parse(code)))
+
+
 def noqa_without_reason(path: Path) -> Iterator[str]:
     """Suppressions that name no rule or do not say why."""
     explained = re.compile(r"#\s*noqa:\s*[A-Z]+\d+(,\s*[A-Z]+\d+)*\s*[-–:#(]?\s*\S{2,}")

@@ -7,13 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redis.asyncio import Redis
-
 from core.models.call import Timing
 from core.models.gateway import Gateway, open_gateway
 from core.models.wire.pieces import Answer
 from core.settings.groups import Settings
 from core.store.client import Store
+from core.store.redis import RedisClient
 from core.store.scripts import read_scripts
 
 QUICK = Timing(notice_after=30, finish_grace=3, backoff=(0.01,), loading_notice_every=30)
@@ -41,7 +40,7 @@ class Fixed:
 
 
 @asynccontextmanager
-async def opened(redis: Redis, settings: Settings, **options: Any) -> AsyncGenerator[Gateway]:
+async def opened(redis: RedisClient, settings: Settings, **options: Any) -> AsyncGenerator[Gateway]:
     """A gateway with options of a test."""
     options = {"timing": QUICK, "ports": (), **options}
     store = Store(redis, read_scripts())

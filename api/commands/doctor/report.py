@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from api.announce import read_address
@@ -28,6 +27,7 @@ from core.settings.source import Loaded, Source, load
 from core.store.client import Store
 from core.store.connection import connect
 from core.store.errors import translate
+from core.store.redis import RedisClient
 from core.store.scripts import read_scripts
 
 COLOURS: dict[Status, str] = {"ok": "\x1b[32m", "warn": "\x1b[33m", "fail": "\x1b[31m"}
@@ -161,7 +161,7 @@ async def _store(report: Report, loaded: Loaded) -> Loaded | LiveSettings:
     return loaded
 
 
-async def _saved(redis: Redis, loaded: Loaded) -> LiveSettings:
+async def _saved(redis: RedisClient, loaded: Loaded) -> LiveSettings:
     """The settings as running processes see them, with what was saved in the dashboard."""
     live = LiveSettings(loaded, Store(redis, read_scripts()), open_box(loaded.settings.home))
     await live.refresh()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from api.commands.doctor.finding import Finding, fail, ok, warn
@@ -16,14 +15,15 @@ from core.accounts.passwords import is_set_up
 from core.settings.groups import Settings
 from core.store import keys
 from core.store.opening import OLDEST, RESTORING_FIELD, STATE_FORMAT, is_cluster
+from core.store.redis import RedisClient
 
 NEARLY_FULL = 0.9
 
 
-async def store_findings(redis: Redis, settings: Settings) -> list[Finding]:
+async def store_findings(redis: RedisClient, settings: Settings) -> list[Finding]:
     """Everything about the server and the state in it. Raises RedisError."""
     start = time.perf_counter()
-    await redis.execute_command("PING")
+    await redis.ping()
     milliseconds = (time.perf_counter() - start) * 1000
     info = await redis.info()
     server = _server(info, milliseconds)
@@ -68,7 +68,7 @@ def _writable(info: Mapping[str, Any]) -> list[Finding]:
     return [fail("store", f"the server cannot write to its disk ({', '.join(broken)})", fix)]
 
 
-async def _durable(redis: Redis, info: Mapping[str, Any], settings: Settings) -> Finding:
+async def _durable(redis: RedisClient, info: Mapping[str, Any], settings: Settings) -> Finding:
     """How much a crash of the server may lose."""
     if not info.get("aof_enabled"):
         return warn(
@@ -87,21 +87,13 @@ async def _durable(redis: Redis, info: Mapping[str, Any], settings: Settings) ->
     return ok("durability", f"append-only file, flushed {used or 'as the server decides'}")
 
 
-async def _fsync(redis: Redis) -> str:
+async def _fsync(redis: RedisClient) -> str:
     """appendfsync of the server, "" where it does not tell (managed services)."""
     try:
-        answer = cast(
-            "list[bytes] | dict[bytes, bytes]",
-            await redis.execute_command("CONFIG GET", "appendfsync"),
-        )
+        answer = await redis.config_get("appendfsync")
     except ResponseError:
         return ""
-    values = list(answer.values()) if isinstance(answer, dict) else answer[1::2]
-    return _as_text(values[0]) if values else ""
-
-
-def _as_text(value: bytes | str) -> str:
-    return value if isinstance(value, str) else value.decode()
+    return answer.get("appendfsync", "")
 
 
 def _memory(info: Mapping[str, Any]) -> list[Finding]:
@@ -118,7 +110,7 @@ def _memory(info: Mapping[str, Any]) -> list[Finding]:
     return [ok("memory", detail)]
 
 
-async def _state(redis: Redis, settings: Settings) -> Finding:
+async def _state(redis: RedisClient, settings: Settings) -> Finding:
     """Whether this version can read what is stored."""
     about = await read_fields(redis, keys.installation())
     form, saver = int(about.get("format", "0")), about.get("checkpointer", "")
@@ -135,14 +127,14 @@ async def _state(redis: Redis, settings: Settings) -> Finding:
     return ok("state", f"format {form}, checkpointer {saver}" if form else "nothing is stored yet")
 
 
-async def _workers(redis: Redis) -> list[Finding]:
+async def _workers(redis: RedisClient) -> list[Finding]:
     """Who works, and what waits."""
     oldest = int(time.time() * 1000) - WORKER_SILENT_MS
     async with redis.pipeline(transaction=False) as pipe:
         pipe.zcount(keys.workers(), oldest, "+inf")
         pipe.hlen(keys.pending())
         pipe.xlen(keys.dead_letters())
-        alive, pending, dead = cast("list[int]", await pipe.execute())
+        alive, pending, dead = await pipe.execute()
     findings: list[Finding] = []
     if alive:
         findings.append(ok("worker", f"{alive} running, {pending} conversations with work"))
@@ -156,7 +148,7 @@ async def _workers(redis: Redis) -> list[Finding]:
     return findings
 
 
-async def _set_up(redis: Redis) -> Finding:
+async def _set_up(redis: RedisClient) -> Finding:
     if await is_set_up(redis):
         return ok("set-up", "a password is set")
     fix = "open the link that `assistant up` prints, or run `assistant password reset`"

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
 import orjson
-from redis.asyncio import Redis
 
 from core.store import keys
+from core.store.redis import RedisClient
 
 KEEP_SECONDS = 30 * 24 * 3600
 REFUSALS_LAST = timedelta(days=1)
@@ -58,7 +58,7 @@ def key_of(base_url: str, model: str) -> str:
     return keys.capabilities(hashlib.sha256(f"{base_url}\n{model}".encode()).hexdigest()[:32])
 
 
-async def load(redis: Redis, base_url: str, model: str) -> Capabilities:
+async def load(redis: RedisClient, base_url: str, model: str) -> Capabilities:
     """What is known of the model; ``DEFAULT`` when nothing is, or what is stored cannot be read."""
     raw = await redis.get(key_of(base_url, model))
     if raw is None:
@@ -66,7 +66,7 @@ async def load(redis: Redis, base_url: str, model: str) -> Capabilities:
     return forget_old_refusals(decode(raw), datetime.now(UTC))
 
 
-async def save(redis: Redis, base_url: str, model: str, known: Capabilities) -> None:
+async def save(redis: RedisClient, base_url: str, model: str, known: Capabilities) -> None:
     """Keep it for 30 days."""
     await redis.set(key_of(base_url, model), orjson.dumps(known.to_json()), ex=KEEP_SECONDS)
 

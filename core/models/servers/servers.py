@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.models.errors import ModelError
@@ -17,6 +16,7 @@ from core.models.servers.catalog import ModelInfo, ServerKind, choose, list_mode
 from core.models.servers.discovery import Server
 from core.models.wire.transport import Transport
 from core.settings.groups import ModelSettings
+from core.store.redis import RedisClient
 
 FOUND_SECONDS = 60
 """How long a discovered server or a default model is remembered."""
@@ -52,7 +52,7 @@ class Servers:
 
     def __init__(
         self,
-        redis: Redis,
+        redis: RedisClient,
         transport: Transport,
         discover: Callable[[], Awaitable[tuple[Server, ...]]],
     ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from redis.asyncio import Redis
 
 from core.accounts.accounts import FIRST_ACCOUNT, ROLE, Account, Accounts
 from core.accounts.api_keys import create_key, find_key, list_keys, revoke_key
@@ -14,13 +13,14 @@ from core.accounts.profile import Profiles
 from core.accounts.sessions import create_session, find_session
 from core.store import keys
 from core.store.client import Store
+from core.store.redis import RedisClient
 from tests.support.waiting import wait_until
 
 MEMBER = "anna"
 
 
 @pytest.fixture
-async def member(redis: Redis) -> str:
+async def member(redis: RedisClient) -> str:
     """A second account, as a later version will make them."""
     await redis.hset(keys.account(MEMBER), ROLE, "member")
     return MEMBER
@@ -51,7 +51,7 @@ async def test_an_account_is_what_is_stored_and_what_its_profile_says(
     ],
 )
 async def test_a_key_never_has_more_than_its_account(
-    redis: Redis,
+    redis: RedisClient,
     directory: Directory,
     member: str,
     account: str,
@@ -86,7 +86,7 @@ async def test_credentials_without_an_account_open_nothing(store: Store, role: s
 
 
 async def test_another_role_counts_within_a_second(
-    redis: Redis, directory: Directory, member: str
+    redis: RedisClient, directory: Directory, member: str
 ) -> None:
     _, secret = await create_key(redis, member, "k", "admin")
 
@@ -105,7 +105,7 @@ async def test_another_role_counts_within_a_second(
 
 @pytest.mark.parametrize("account", [FIRST_ACCOUNT, MEMBER])
 async def test_a_look_up_is_one_round_trip(
-    redis: Redis, directory: Directory, member: str, account: str
+    redis: RedisClient, directory: Directory, member: str, account: str
 ) -> None:
     """Only the first look-up of a member's credential takes two: whose it is was not known then."""
     _, secret = await create_key(redis, account, "k", "chat")
@@ -125,7 +125,7 @@ async def test_a_look_up_is_one_round_trip(
     assert member
 
 
-async def test_nobody_touches_the_keys_of_others(redis: Redis, member: str) -> None:
+async def test_nobody_touches_the_keys_of_others(redis: RedisClient, member: str) -> None:
     key_id, _ = await create_key(redis, member, "theirs", "admin")
     assert not await revoke_key(redis, FIRST_ACCOUNT, key_id)
     assert await list_keys(redis, FIRST_ACCOUNT) == []

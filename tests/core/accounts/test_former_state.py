@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import pytest
-from redis.asyncio import Redis
 
 from core.accounts.accounts import FIRST_ACCOUNT, Account, Accounts
 from core.accounts.credentials import digest
@@ -24,6 +23,7 @@ from core.store import keys
 from core.store.client import Store
 from core.store.migrations import MIGRATIONS, migrate, stored_format
 from core.store.opening import open_store, open_untouched_store
+from core.store.redis import RedisClient
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 FORMER = "asst:auth:owner"
@@ -35,12 +35,12 @@ THIRTY_DAYS = 30 * 86_400
 
 
 @pytest.fixture
-async def former(redis: Redis, redis_url: str) -> Redis:
+async def former(redis: RedisClient, redis_url: str) -> RedisClient:
     """What version 0.1.0 left in Redis."""
     async with open_untouched_store(redis_url, half_restored=True) as store:
         await restore(store, check(FIXTURES / "state_v1_account.backup"))
     hashed = digest(MADE["token"])
-    await redis.hset(keys.session(hashed), mapping=cast("dict[Any, Any]", MADE["session"]))
+    await redis.hset(keys.session(hashed), mapping=MADE["session"])
     await redis.expire(keys.session(hashed), THIRTY_DAYS)
     await redis.sadd(keys.sessions(FIRST_ACCOUNT), hashed)
     assert await stored_format(redis) == 1
@@ -55,7 +55,7 @@ def ways_in(store: Store, home: Path) -> SignIn:
 
 
 async def test_password_session_and_keys_go_on_working(
-    former: Redis, redis_url: str, tmp_path: Path
+    former: RedisClient, redis_url: str, tmp_path: Path
 ) -> None:
     async with open_store(redis_url) as store:
         assert await stored_format(former) == 2
@@ -75,7 +75,7 @@ async def test_password_session_and_keys_go_on_working(
         assert found == Account(FIRST_ACCOUNT, "Ада", "admin", "ru", "Europe/Berlin")
 
 
-async def test_the_step_may_be_repeated_wherever_it_died(former: Redis) -> None:
+async def test_the_step_may_be_repeated_wherever_it_died(former: RedisClient) -> None:
     stored = await former.hgetall(FORMER)
     await migrate(former, target=2)
     account = await former.hgetall(keys.account(FIRST_ACCOUNT))
@@ -88,7 +88,7 @@ async def test_the_step_may_be_repeated_wherever_it_died(former: Redis) -> None:
 
 
 async def test_state_that_was_never_set_up_has_no_account_afterwards(
-    redis: Redis, redis_url: str
+    redis: RedisClient, redis_url: str
 ) -> None:
     await redis.hset(keys.installation(), "format", "1")
     async with open_store(redis_url):

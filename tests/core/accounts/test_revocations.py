@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator
 
 import pytest
-from redis.asyncio import Redis
 
 from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.api_keys import create_key, revoke_key
@@ -16,6 +15,7 @@ from core.accounts.directory import Directory
 from core.accounts.revocations import Revocations
 from core.accounts.sessions import create_session, revoke_session
 from core.store.client import Store
+from core.store.redis import RedisClient
 from tests.support.waiting import wait_until
 
 
@@ -42,7 +42,7 @@ async def test_every_process_forgets_at_once(
             await asyncio.sleep(0.005)
 
 
-async def test_waiting_streams_hear_of_it(redis: Redis, others: Revocations) -> None:
+async def test_waiting_streams_hear_of_it(redis: RedisClient, others: Revocations) -> None:
     key_id, secret = await create_key(redis, FIRST_ACCOUNT, "k", "chat")
     _, other = await create_key(redis, FIRST_ACCOUNT, "other", "chat")
     watch, keep = others.watch(digest(secret)), digest(other)
@@ -55,7 +55,7 @@ async def test_waiting_streams_hear_of_it(redis: Redis, others: Revocations) -> 
         assert late.is_set()
 
 
-async def test_a_lost_announcement_is_found_by_looking(redis: Redis) -> None:
+async def test_a_lost_announcement_is_found_by_looking(redis: RedisClient) -> None:
     """Sessions that expire are never announced; a new connection looks at all that are watched."""
     revocations = Revocations(redis)
     _, alive = await create_key(redis, FIRST_ACCOUNT, "k", "chat")
@@ -66,7 +66,7 @@ async def test_a_lost_announcement_is_found_by_looking(redis: Redis) -> None:
 
 
 async def test_it_listens_again_after_the_connection_broke(
-    revocations: Revocations, redis: Redis
+    revocations: Revocations, redis: RedisClient
 ) -> None:
     key_id, secret = await create_key(redis, FIRST_ACCOUNT, "k", "chat")
     with revocations.watch(digest(secret)) as ended:
@@ -75,7 +75,7 @@ async def test_it_listens_again_after_the_connection_broke(
         await asyncio.wait_for(ended.wait(), 2)
 
 
-async def test_watchers_leave_nothing_behind(redis: Redis) -> None:
+async def test_watchers_leave_nothing_behind(redis: RedisClient) -> None:
     revocations = Revocations(redis)
     with revocations.watch("a") as first, revocations.watch("a") as second:
         revocations.end("a")
@@ -85,14 +85,14 @@ async def test_watchers_leave_nothing_behind(redis: Redis) -> None:
 
 
 async def test_a_read_that_began_before_the_revocation_does_not_win(
-    directory: Directory, revocations: Revocations, redis: Redis
+    directory: Directory, revocations: Revocations, redis: RedisClient
 ) -> None:
     token = await create_session(redis, FIRST_ACCOUNT, days=30)
     revocations.end(digest(token))  # announced; our read still sees the old hash
     assert await directory.session(token, 30) is None
 
 
-async def test_cached_look_ups_ask_redis_nothing(directory: Directory, redis: Redis) -> None:
+async def test_cached_look_ups_ask_redis_nothing(directory: Directory, redis: RedisClient) -> None:
     token = await create_session(redis, FIRST_ACCOUNT, days=30)
     await wait_until(lambda: directory.session(token, 30))
 

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
 from core.accounts.accounts import FIRST_ACCOUNT, ROLE
 from core.accounts.credentials import digest
@@ -20,6 +19,7 @@ from core.accounts.setup_token import TOKEN_FILE, ensure_setup_token
 from core.accounts.sign_in import SignIn, Visitor
 from core.errors import Conflict, Forbidden, Gone, Invalid, NotFound, RateLimited, Unauthorized
 from core.store import keys
+from core.store.redis import RedisClient
 
 ROOT = Path(__file__).parents[3]
 PASSWORD = "correct horse battery"
@@ -46,7 +46,7 @@ def test_accounts_work_without_a_web_framework() -> None:
     assert done.stdout.decode().split() == []
 
 
-async def test_set_up_makes_one_administrator(sign_in: SignIn, redis: Redis) -> None:
+async def test_set_up_makes_one_administrator(sign_in: SignIn, redis: RedisClient) -> None:
     with pytest.raises(Conflict) as early:
         await sign_in.sign_in(PASSWORD, HERE)
     assert early.value.code == "not_set_up"
@@ -65,7 +65,9 @@ async def test_set_up_makes_one_administrator(sign_in: SignIn, redis: Redis) -> 
         await sign_in.set_up(link, PASSWORD, HERE)
 
 
-async def test_a_session_takes_the_place_of_the_one_before(sign_in: SignIn, redis: Redis) -> None:
+async def test_a_session_takes_the_place_of_the_one_before(
+    sign_in: SignIn, redis: RedisClient
+) -> None:
     first = await set_up(sign_in)
     again = Visitor(address="192.0.2.1", agent="a terminal", session=first)
     second = await sign_in.sign_in(PASSWORD, again)
@@ -91,7 +93,7 @@ async def test_wrong_passwords_count_by_address(sign_in: SignIn) -> None:
 
 
 async def test_a_sign_in_that_began_before_a_reset_does_not_outlive_it(
-    sign_in: SignIn, redis: Redis
+    sign_in: SignIn, redis: RedisClient
 ) -> None:
     """Whichever comes first: in the end the old password has opened nothing."""
     await set_up(sign_in)
@@ -103,7 +105,7 @@ async def test_a_sign_in_that_began_before_a_reset_does_not_outlive_it(
     assert await list_sessions(redis, FIRST_ACCOUNT) == []
 
 
-async def test_a_reset_knows_whose_password(redis: Redis) -> None:
+async def test_a_reset_knows_whose_password(redis: RedisClient) -> None:
     with pytest.raises(Invalid):
         await reset_password(redis, "short", account_id=FIRST_ACCOUNT)
     with pytest.raises(NotFound, match="no account 'nobody'"):
@@ -115,7 +117,7 @@ async def test_a_reset_knows_whose_password(redis: Redis) -> None:
 
 
 async def test_a_restart_prints_the_same_link_and_a_day_later_another(
-    redis: Redis, tmp_path: Path
+    redis: RedisClient, tmp_path: Path
 ) -> None:
     token = await ensure_setup_token(redis, tmp_path)
     path = tmp_path / TOKEN_FILE

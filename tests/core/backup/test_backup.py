@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -227,7 +226,7 @@ async def test_all_kinds_of_values_come_back(
 
 async def test_long_values_are_cut_into_parts(store: Store, empty: Store, tmp_path: Path) -> None:
     pairs = {f"field {n}": f"{n}" * 50 for n in range(30_000)}
-    await store.redis.hset(keys.profile(USER), mapping=pairs)  # pyright: ignore[reportArgumentType] - dict is invariant
+    await store.redis.hset(keys.profile(USER), mapping=pairs)
     await store.redis.rpush(keys.cloud_spend("list"), *(b"x" * 100_000 for _ in range(40)))
     written = await write_backup(store, tmp_path / "b")
     assert sum(1 for _ in parts(check(tmp_path / "b"))) > written.totals.keys + 15
@@ -276,7 +275,7 @@ async def test_running_processes_are_in_the_way(
     client = connect(redis_url)
     async with client.pubsub() as pubsub:
         await pubsub.subscribe(keys.settings_changed())
-        await wait_until(lambda: cast("Awaitable[object]", pubsub.get_message(timeout=0.1)))
+        await wait_until(lambda: pubsub.get_message(timeout=0.1))
         with pytest.raises(Conflict, match="stop all of its processes"):
             await restore(empty, check(backup_file))
     await client.aclose()
@@ -287,7 +286,7 @@ async def test_an_interrupted_restore_keeps_everybody_out_until_it_is_repeated(
     backup_file: Path, store: Store, empty: Store, redis_url: str
 ) -> None:
     marks = {RESTORING_FIELD: "2031-01-03T00:00:00+00:00", EMPTY_FIELD: "1"}
-    await empty.redis.hset(keys.installation(), mapping=marks)  # pyright: ignore[reportArgumentType] - dict is invariant
+    await empty.redis.hset(keys.installation(), mapping=marks)
     await empty.redis.rpush(keys.transcript("t_half"), "half a conversation")
     url = f"{redis_url}?db=1"
     with pytest.raises(ConfigError, match="run `assistant restore FILE` again"):

@@ -15,7 +15,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from redis.asyncio import Redis
 
 from core.engine.mailbox import Busy, Mailbox, Turn
 from core.errors import Fenced, InboxFull
@@ -24,6 +23,7 @@ from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import Store
 from core.store.connection import connect
+from core.store.redis import RedisClient
 from core.store.scripts import read_scripts
 from tests.support.desk import Desk
 
@@ -47,18 +47,13 @@ class Model:
     """The worker whose turn is not fenced."""
 
 
-async def finished(answer: Any) -> Any:
-    """What redis-py promises: its types say that the answer may be there already."""
-    return await answer
-
-
 class MailboxMachine(RuleBasedStateMachine):
     """Rules are what workers, clients and time do."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.redis: Redis = connect(url)
+        self.redis: RedisClient = connect(url)
         self.desk = Desk(Store(self.redis, read_scripts()), ENGINE)
         self.boxes = {name: Mailbox(self.desk.store, name) for name in WORKERS}
         self.model = Model()
@@ -70,7 +65,7 @@ class MailboxMachine(RuleBasedStateMachine):
         return self.runner.run(work)
 
     def teardown(self) -> None:
-        self.do(finished(self.redis.flushall()))
+        self.do(self.redis.flushall())
         self.do(self.redis.aclose())
         self.runner.close()
 
@@ -213,7 +208,7 @@ class MailboxMachine(RuleBasedStateMachine):
     @invariant()
     def work_is_always_known_to_the_sweeper(self) -> None:
         if self.model.waiting:
-            assert self.do(finished(self.desk.redis.hexists(keys.pending(), self.thread)))
+            assert self.do(self.desk.redis.hexists(keys.pending(), self.thread))
 
 
 def test_the_mailbox_behaves_like_its_model(redis_url: str) -> None:

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from redis.asyncio import Redis
 
 from core.errors import StoreUnavailable
 from core.jobs import jobs
 from core.jobs.jobs import Jobs, open_job_client, running_jobs
+from core.store.redis import RedisClient
 from tests.support.waiting import wait_until
 
 SOON = timedelta(seconds=2)
@@ -46,13 +46,13 @@ async def bench(url: str) -> AsyncGenerator[Bench]:
             yield it
 
 
-async def test_a_job_runs_with_its_arguments(redis: Redis, redis_url: str) -> None:
+async def test_a_job_runs_with_its_arguments(redis: RedisClient, redis_url: str) -> None:
     async with bench(redis_url) as it:
         await it.client.add("note", "a", "б", key="k1")
         await wait_until(lambda: it.done == [("a", "б")], timeout=20)
 
 
-async def test_a_job_that_fails_is_tried_again(redis: Redis, redis_url: str) -> None:
+async def test_a_job_that_fails_is_tried_again(redis: RedisClient, redis_url: str) -> None:
     async with bench(redis_url) as it:
         it.refusals = 1
         await it.client.add("note", "a", key="k1")
@@ -60,7 +60,7 @@ async def test_a_job_that_fails_is_tried_again(redis: Redis, redis_url: str) -> 
 
 
 async def test_jobs_wait_for_their_time_and_the_same_key_replaces(
-    redis: Redis, redis_url: str
+    redis: RedisClient, redis_url: str
 ) -> None:
     async with bench(redis_url) as it:
         now = datetime.now(UTC)
@@ -73,7 +73,7 @@ async def test_jobs_wait_for_their_time_and_the_same_key_replaces(
         assert datetime.now(UTC) >= now + SOON
 
 
-async def test_jobs_wait_for_a_worker(redis: Redis, redis_url: str) -> None:
+async def test_jobs_wait_for_a_worker(redis: RedisClient, redis_url: str) -> None:
     async with open_job_client(redis_url) as client:
         await client.add("note", "early", key="k1")
     async with bench(redis_url) as it:
@@ -98,7 +98,9 @@ async def test_a_runner_that_ends_is_told(
     assert "background jobs have stopped" in caplog.text
 
 
-async def test_an_orderly_stop_looked_like_a_broken_runner(redis: Redis, redis_url: str) -> None:
+async def test_an_orderly_stop_looked_like_a_broken_runner(
+    redis: RedisClient, redis_url: str
+) -> None:
     told = asyncio.Event()
     async with open_job_client(redis_url) as client:
         it = Bench(client)

@@ -54,7 +54,8 @@ async def test_secrets_are_sealed_and_an_empty_one_removes_the_key(
 ) -> None:
     it = live(store, tmp_path)
     await it.save("model", {"api_key": "very-secret"})
-    raw: Any = await store.redis.hget(keys.settings("model"), "api_key")
+    raw = await store.redis.hget(keys.settings("model"), "api_key")
+    assert raw is not None
     assert b"very-secret" not in raw
     assert it.current.model.api_key.get_secret_value() == "very-secret"
     await it.save("model", {"api_key": ""})
@@ -88,7 +89,7 @@ async def test_hosts_to_search_come_from_the_operator_even_if_something_else_is_
     store: Store, tmp_path: Path
 ) -> None:
     it = live(store, tmp_path)
-    redis: Any = store.redis
+    redis = store.redis
     row = {"search_hosts": orjson.dumps(["10.0.0.1"]), "name": orjson.dumps("saved")}
     await redis.hset(keys.settings("model"), mapping=row)
     await it.refresh()
@@ -102,7 +103,7 @@ async def test_one_bad_saved_value_does_not_take_the_others_along(
     """After an update with a stricter limit every saved setting was ignored."""
     it = live(store, tmp_path)
     await it.save("model", {"name": "saved"})
-    redis: Any = store.redis
+    redis = store.redis
     await redis.hset(keys.settings("memory"), "short_term_window", orjson.dumps(0))
     await redis.hset(keys.settings("orchestrator"), "gone_in_this_version", b"1")
     await redis.hset(keys.settings("telegram"), "bot_token", b"not json")

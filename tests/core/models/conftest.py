@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from core.models.gateway import Gateway
 from core.settings.groups import CloudSettings, ModelSettings, Settings
+from core.store.redis import RedisClient
 from tests.support.gateways import TELLING, opened
 from tests.support.quirks_server import ModelServer, serve_quirks
 
@@ -23,14 +23,14 @@ async def quirks() -> AsyncGenerator[ModelServer]:
 
 
 @pytest.fixture
-async def gateway(redis: Redis, settings: Settings) -> AsyncGenerator[Gateway]:
+async def gateway(redis: RedisClient, settings: Settings) -> AsyncGenerator[Gateway]:
     """A gateway that is quick to retry, and looks for servers nowhere."""
     async with opened(redis, settings) as it:
         yield it
 
 
 @pytest.fixture
-async def telling(redis: Redis, settings: Settings) -> AsyncGenerator[Gateway]:
+async def telling(redis: RedisClient, settings: Settings) -> AsyncGenerator[Gateway]:
     """The same, and quick to tell that nothing comes."""
     async with opened(redis, settings, timing=TELLING) as it:
         yield it

@@ -17,13 +17,13 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.tools import tool
-from redis.asyncio import Redis
 
 from core.models.chat import LocalChatModel, tool_schemas
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
 from core.models.messages import to_openai
 from core.settings.groups import Settings
+from core.store.redis import RedisClient
 from tests.support.gateways import opened
 from tests.support.quirks_server import DONE, ModelServer, answer, chunk, serve
 
@@ -64,7 +64,7 @@ async def scripted() -> Any:
 
 
 @pytest.fixture
-async def model(redis: Redis, at: Callable[..., Settings], scripted: ModelServer) -> Any:
+async def model(redis: RedisClient, at: Callable[..., Settings], scripted: ModelServer) -> Any:
     """A chat model at the scripted server."""
     async with opened(redis, at(scripted.base_url)) as gateway:
         yield LocalChatModel(gateway=gateway, user_id="u", thread_id="t")
@@ -127,7 +127,7 @@ async def test_stop_words_are_refused(model: LocalChatModel) -> None:
 
 
 async def test_errors_come_through(
-    gateway: Gateway, redis: Redis, at: Callable[..., Settings], quirks: ModelServer
+    gateway: Gateway, redis: RedisClient, at: Callable[..., Settings], quirks: ModelServer
 ) -> None:
     async with opened(redis, at(f"{quirks.url}/lms_no_model/v1")) as broken:
         model = LocalChatModel(gateway=broken, user_id="u", thread_id="t")

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
-from redis.asyncio import Redis
 
 from core.models import budget, usage
 from core.models.errors import ModelError
@@ -18,6 +17,7 @@ from core.models.fallback import CloudFallback
 from core.models.gateway import Gateway
 from core.settings.groups import CloudSettings, Settings
 from core.store import keys
+from core.store.redis import RedisClient
 from tests.support.gateways import ASK, WEATHER, ask, opened
 from tests.support.quirks_server import (
     DONE,
@@ -37,7 +37,7 @@ Settle = Callable[..., Settings]
 
 
 @pytest.fixture
-async def gateway(redis: Redis, settings: Settings) -> AsyncGenerator[Gateway]:
+async def gateway(redis: RedisClient, settings: Settings) -> AsyncGenerator[Gateway]:
     """A gateway that may ask the cloud."""
     async with opened(redis, settings, fallback=CloudFallback(redis)) as it:
         yield it
@@ -60,7 +60,9 @@ async def hello(request: web.Request) -> web.StreamResponse:
     return await say(request, "Hello from above")
 
 
-async def test_the_cloud_answers_with_a_label(gateway: Gateway, at: Settle, redis: Redis) -> None:
+async def test_the_cloud_answers_with_a_label(
+    gateway: Gateway, at: Settle, redis: RedisClient
+) -> None:
     async with serve(hello) as cloud:
         result = await ask(gateway, at(AWAY, cloud=cloud_at(cloud)))
         await gateway.settle()
@@ -128,7 +130,7 @@ async def test_no_packet_leaves(gateway: Gateway, at: Settle, changes: dict[str,
     assert connected == []
 
 
-async def test_the_budget_of_a_day_ends(gateway: Gateway, at: Settle, redis: Redis) -> None:
+async def test_the_budget_of_a_day_ends(gateway: Gateway, at: Settle, redis: RedisClient) -> None:
     async with serve(hello) as cloud:
         settings = at(AWAY, cloud=cloud_at(cloud, daily_tokens=45), max_tokens=20)
         assert (await ask(gateway, settings)).text
@@ -140,7 +142,7 @@ async def test_the_budget_of_a_day_ends(gateway: Gateway, at: Settle, redis: Red
     assert await budget.spent(redis, budget.today()) == 32
 
 
-async def test_budget_is_reserved_together(redis: Redis) -> None:
+async def test_budget_is_reserved_together(redis: RedisClient) -> None:
     taken = await asyncio.gather(*(budget.reserve(redis, "d", 10, 35) for _ in range(20)))
     assert sum(taken) <= 3
     assert await budget.spent(redis, "d") == 10 * sum(taken)
@@ -187,7 +189,7 @@ async def nothing(request: web.Request) -> web.StreamResponse:
 
 @pytest.mark.parametrize("handler", [refuses, nothing])
 async def test_a_cloud_that_fails_too(
-    gateway: Gateway, at: Settle, redis: Redis, handler: Handler
+    gateway: Gateway, at: Settle, redis: RedisClient, handler: Handler
 ) -> None:
     async with serve(handler) as cloud:
         with pytest.raises(ModelError) as caught:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
-from redis.asyncio import Redis
 
 from core.models import usage
 from core.models.errors import ModelError
@@ -19,6 +18,7 @@ from core.models.servers import capabilities
 from core.models.wire.pieces import Finish, Piece, ReclassifyPiece, TextPiece
 from core.settings.groups import Settings
 from core.store.connection import connect
+from core.store.redis import RedisClient
 from tests.support.gateways import ASK, NOW, WEATHER, ask, opened
 from tests.support.quirks_server import (
     DONE,
@@ -81,7 +81,7 @@ async def test_a_loading_model_is_waited_for(gateway: Gateway, at: Settle) -> No
 
 
 async def test_a_model_without_tools_is_asked_without_and_remembered(
-    gateway: Gateway, at: Settle, redis: Redis, settings: Settings
+    gateway: Gateway, at: Settle, redis: RedisClient, settings: Settings
 ) -> None:
     async def handle(request: web.Request) -> web.StreamResponse:
         if "tools" in server.bodies[-1]:
@@ -102,7 +102,7 @@ async def test_a_model_without_tools_is_asked_without_and_remembered(
 
 
 async def test_a_refused_parameter_is_dropped_and_remembered(
-    gateway: Gateway, at: Settle, redis: Redis
+    gateway: Gateway, at: Settle, redis: RedisClient
 ) -> None:
     async def handle(request: web.Request) -> web.StreamResponse:
         for name in ("temperature", "max_tokens"):
@@ -156,7 +156,7 @@ async def test_the_context_size_in_an_error_is_remembered(
 
 
 async def test_a_close_only_model_is_recalled_once_and_then_known(
-    gateway: Gateway, at: Settle, redis: Redis
+    gateway: Gateway, at: Settle, redis: RedisClient
 ) -> None:
     async def handle(request: web.Request) -> web.StreamResponse:
         response = await start_stream(request)
@@ -275,7 +275,7 @@ async def test_keys_never_get_into_errors(gateway: Gateway, at: Settle, status: 
     assert caught.value.kind in ("auth", "other", "loading")
 
 
-async def test_usage_is_counted(gateway: Gateway, at: Settle, redis: Redis) -> None:
+async def test_usage_is_counted(gateway: Gateway, at: Settle, redis: RedisClient) -> None:
     async with serve(lambda request: say(request, "Hello")) as server:
         await ask(gateway, at(server.base_url))
         await ask(gateway, at(server.base_url))
@@ -286,7 +286,9 @@ async def test_usage_is_counted(gateway: Gateway, at: Settle, redis: Redis) -> N
     assert await usage.of_day(redis, "u1", today) == expected
 
 
-async def test_a_cancelled_call_is_counted_too(gateway: Gateway, at: Settle, redis: Redis) -> None:
+async def test_a_cancelled_call_is_counted_too(
+    gateway: Gateway, at: Settle, redis: RedisClient
+) -> None:
     async def handle(request: web.Request) -> web.StreamResponse:
         response = await start_stream(request)
         await response.write(chunk({"content": "Hel"}))

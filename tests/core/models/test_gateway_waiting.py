@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from redis.asyncio import Redis
 
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
 from core.models.wire.pieces import Piece, TextPiece
 from core.settings.groups import Settings
+from core.store.redis import RedisClient
 from tests.support.gateways import ASK, TELLING, Timing, ask, opened
 from tests.support.quirks_server import (
     DONE,
@@ -45,7 +45,7 @@ async def test_a_finished_answer_survives_a_rude_end(gateway: Gateway, at: Settl
 
 
 async def test_a_server_that_never_closes_does_not_hold_up_a_finished_answer(
-    redis: Redis, settings: Settings, at: Settle
+    redis: RedisClient, settings: Settings, at: Settle
 ) -> None:
     async def handle(request: web.Request) -> web.StreamResponse:
         response = await start_stream(request)

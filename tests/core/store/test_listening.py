@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 import pytest
-from redis.asyncio import Redis
 
 from core.services import beside
 from core.store.connection import connect
 from core.store.listening import Announcements
+from core.store.redis import RedisClient
 from tests.support.waiting import wait_until
 
 
@@ -36,7 +36,7 @@ async def announcements(redis_url: str) -> AsyncGenerator[Announcements]:
 
 
 async def test_a_listener_that_comes_later_hears_as_well(
-    redis: Redis, announcements: Announcements
+    redis: RedisClient, announcements: Announcements
 ) -> None:
     other, same = Notebook(), Notebook()
     await announcements.hear("second", other.note)
@@ -48,7 +48,7 @@ async def test_a_listener_that_comes_later_hears_as_well(
 
 
 async def test_after_an_outage_each_listener_is_told_that_it_may_have_missed_something(
-    redis: Redis, announcements: Announcements
+    redis: RedisClient, announcements: Announcements
 ) -> None:
     one, two = Notebook(), Notebook()
     await announcements.hear("first", one.note)
@@ -61,7 +61,7 @@ async def test_after_an_outage_each_listener_is_told_that_it_may_have_missed_som
 
 
 async def test_a_listener_with_a_fault_makes_no_other_deaf(
-    redis: Redis, announcements: Announcements, caplog: pytest.LogCaptureFixture
+    redis: RedisClient, announcements: Announcements, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(text: str | None) -> None:
         if text:

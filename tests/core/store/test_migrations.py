@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import cast
 
 import pytest
-from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core.backup.file import check
@@ -21,6 +19,7 @@ from core.store.connection import connect
 from core.store.exclusive import exclusive
 from core.store.migrations import MIGRATIONS, Migration, migrate, stored_format
 from core.store.opening import STATE_FORMAT, open_store, open_untouched_store
+from core.store.redis import RedisClient
 from tests.support.waiting import wait_until
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -33,7 +32,7 @@ FINISHED = "tool:set_profile"
 
 
 @pytest.fixture
-async def foundation(redis: Redis, redis_url: str) -> AsyncGenerator[Store]:
+async def foundation(redis: RedisClient, redis_url: str) -> AsyncGenerator[Store]:
     """The state that version 0.1.0 wrote in a real run (tests/support/rich_state.py)."""
     assert await redis.dbsize() == 0
     async with open_untouched_store(redis_url, half_restored=True) as store:
@@ -48,7 +47,7 @@ class Renaming:
         self.runs = 0
         self.fail_at = 0
 
-    async def run(self, redis: Redis) -> None:
+    async def run(self, redis: RedisClient) -> None:
         """Rename; fails in the middle when told so."""
         self.runs += 1
         for number, name in enumerate(await metas(redis), 1):
@@ -65,13 +64,12 @@ class Renaming:
         return (*MIGRATIONS, Migration(NEXT, "titles are called names", self.run))
 
 
-async def metas(redis: Redis) -> list[str]:
+async def metas(redis: RedisClient) -> list[str]:
     """Names of the keys to change."""
-    found = cast("AsyncIterator[bytes]", redis.scan_iter(match=keys.all_metas()))
-    return sorted([name.decode() async for name in found])
+    return sorted([name.decode() async for name in redis.scan_iter(match=keys.all_metas())])
 
 
-async def names_of(redis: Redis) -> list[object]:
+async def names_of(redis: RedisClient) -> list[object]:
     """The renamed field of every conversation."""
     return [await redis.hget(name, "name") for name in await metas(redis)]
 
@@ -129,7 +127,7 @@ async def test_the_next_version_waits_for_old_processes_to_stop(
     old = connect(redis_url)
     async with old.pubsub() as pubsub:
         await pubsub.subscribe(keys.settings_changed())
-        await wait_until(lambda: cast("Awaitable[object]", pubsub.get_message(timeout=0.1)))
+        await wait_until(lambda: pubsub.get_message(timeout=0.1))
         with pytest.raises(ConfigError, match="stop them all"):
             await migrate(foundation.redis, target=NEXT, migrations=Renaming().steps)
     await old.aclose()
@@ -152,12 +150,12 @@ async def test_state_of_a_newer_version_is_refused_and_left_alone(
     assert await stored_format(foundation.redis) == NEXT
 
 
-async def test_a_new_store_has_our_format_at_once(redis: Redis, redis_url: str) -> None:
+async def test_a_new_store_has_our_format_at_once(redis: RedisClient, redis_url: str) -> None:
     async with open_store(redis_url):
         assert await stored_format(redis) == STATE_FORMAT
 
 
-async def test_only_one_holds_the_state_at_a_time(redis: Redis) -> None:
+async def test_only_one_holds_the_state_at_a_time(redis: RedisClient) -> None:
     async with exclusive(redis) as first, exclusive(redis) as second:
         assert (first, second) == (True, False)
     async with exclusive(redis) as again:

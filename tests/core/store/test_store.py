@@ -65,7 +65,7 @@ async def test_a_call_succeeds_as_soon_as_redis_is_back(proxy: FaultProxy, store
     assert store is not None
     async with open_store(proxy.url) as away:
         proxy.mode = "reset"
-        asking = asyncio.create_task(away.retry(lambda: _ping(away)))
+        asking = asyncio.create_task(away.retry(lambda: away.redis.ping()))
         await asyncio.wait([asking], timeout=0.5)
         assert not asking.done()
         proxy.mode = "pass"
@@ -76,15 +76,10 @@ async def test_slow_and_dripping_connections_work(proxy: FaultProxy, store: Stor
     assert store is not None
     async with open_store(proxy.url) as away:
         proxy.latency = 0.05
-        assert await away.retry(lambda: _ping(away))
+        assert await away.retry(lambda: away.redis.ping())
         proxy.latency, proxy.mode = 0.0, "drip"
         await away.redis.set("big", b"x" * 5000, ex=5)
         assert await away.retry(lambda: away.redis.get("big")) == b"x" * 5000
-
-
-async def _ping(store: Store) -> Any:
-    result: Any = store.redis.ping()
-    return await result
 
 
 async def test_answers_are_never_mixed_up_after_a_cancelled_call(
@@ -95,15 +90,10 @@ async def test_answers_are_never_mixed_up_after_a_cancelled_call(
             await store.redis.set(f"k{number}", number, ex=60)
         proxy.latency = 0.02
         for number in range(20):
-            asking: asyncio.Task[Any] = asyncio.ensure_future(_get(away, "k0"))
+            asking: asyncio.Task[Any] = asyncio.ensure_future(away.redis.get("k0"))
             await asyncio.wait([asking], timeout=0.005 * (number % 9))
             asking.cancel()
-            assert await _get(away, f"k{number}") == str(number).encode()
-
-
-async def _get(store: Store, name: str) -> Any:
-    result: Any = store.redis.get(name)
-    return await result
+            assert await away.redis.get(f"k{number}") == str(number).encode()
 
 
 async def test_a_cancelled_call_is_cancelled(store: Store) -> None:
@@ -111,7 +101,7 @@ async def test_a_cancelled_call_is_cancelled(store: Store) -> None:
 
     async def ask_for_ever() -> None:
         while True:
-            await store.retry(lambda: _ping(store))
+            await store.retry(lambda: store.redis.ping())
 
     for number in range(100):
         task = asyncio.create_task(ask_for_ever())
@@ -133,7 +123,7 @@ async def test_out_of_memory(own: EmbeddedServer) -> None:
 
 async def test_a_read_only_replica(own: EmbeddedServer) -> None:
     async with open_store(own.url) as store:
-        redis: Any = store.redis
+        redis = store.redis
         await redis.execute_command("REPLICAOF", "127.0.0.1", "1")
         with pytest.raises(StoreFull, match="point REDIS_URL to the primary"):
             await Desk(store).thread()
@@ -170,7 +160,7 @@ async def test_what_errors_become(said: str, kind: type[Exception], words: str) 
         redis = connect(url)
         store = Store(redis, {})
         with pytest.raises(kind, match=words):
-            await store.retry(lambda: _ping(store), deadline=0.2)
+            await store.retry(lambda: store.redis.ping(), deadline=0.2)
         await redis.aclose()
 
 

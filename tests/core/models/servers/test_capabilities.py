@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from redis.asyncio import Redis
-
 from core.models.servers.capabilities import (
     DEFAULT,
     KEEP_SECONDS,
@@ -18,11 +16,12 @@ from core.models.servers.capabilities import (
     load,
     save,
 )
+from core.store.redis import RedisClient
 
 KNOWN = Capabilities(tools=False, refused_parameters=("temperature",), context_window=4096)
 
 
-async def test_round_trip_with_a_time_to_live(redis: Redis) -> None:
+async def test_round_trip_with_a_time_to_live(redis: RedisClient) -> None:
     known = learned(KNOWN, reasoning=True)
     await save(redis, "http://a/v1", "m", known)
     assert await load(redis, "http://a/v1", "m") == known

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from redis.asyncio import Redis
 
 from core.models.errors import ModelError
 from core.models.servers.catalog import ServerKind, choose, normal_base, parse_models
 from core.models.servers.discovery import Server, discover
 from core.models.wire.transport import Transport, open_transport
 from core.settings.groups import Settings
+from core.store.redis import RedisClient
 from tests.support.gateways import ask, opened
 from tests.support.quirks_server import Handler, ModelServer, load_scenarios, refuse, say, serve
 
@@ -151,7 +151,7 @@ async def test_our_own_port_is_only_ours_on_this_machine(
 
 
 async def test_a_gateway_looks_where_the_settings_say(
-    start: Callable[[Handler], Any], redis: Redis, settings: Settings
+    start: Callable[[Handler], Any], redis: RedisClient, settings: Settings
 ) -> None:
     server = await start(listing(MODELS["models_ollama"]))
     model = settings.model.model_copy(update={"search_hosts": ("localhost",)})
@@ -173,7 +173,10 @@ async def test_a_server_that_loads_is_found(
 
 
 async def test_without_settings_the_first_chat_model_answers(
-    start: Callable[[Handler], Any], redis: Redis, settings: Settings, at: Callable[..., Settings]
+    start: Callable[[Handler], Any],
+    redis: RedisClient,
+    settings: Settings,
+    at: Callable[..., Settings],
 ) -> None:
     embedder = await start(listing({"data": [{"id": "nomic-embed-text"}]}))
     chat = await start(listing({"data": [{"id": "bge-m3"}, {"id": "qwen3"}]}))
@@ -191,7 +194,10 @@ async def test_without_settings_the_first_chat_model_answers(
 
 
 async def test_only_embedding_models_is_no_model(
-    start: Callable[[Handler], Any], redis: Redis, settings: Settings, at: Callable[..., Settings]
+    start: Callable[[Handler], Any],
+    redis: RedisClient,
+    settings: Settings,
+    at: Callable[..., Settings],
 ) -> None:
     server = await start(listing({"data": [{"id": "nomic-embed-text"}]}))
     async with opened(redis, settings, ports=[(server.port, "ollama")]) as gateway:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from redis.asyncio import Redis
 
 from core.models.gateway import Gateway
 from core.models.servers import capabilities
 from core.models.servers.probe import ProbeReport, probe
 from core.models.wire.transport import open_transport
 from core.settings.groups import ModelSettings, Settings
+from core.store.redis import RedisClient
 from tests.support.gateways import ask
 from tests.support.quirks_server import (
     DONE,
@@ -226,7 +226,7 @@ async def test_the_real_context_size(owner: str, path: str, data: Any, size: int
 
 
 async def test_the_gateway_remembers_what_was_measured(
-    gateway: Gateway, at: Callable[..., Settings], redis: Redis
+    gateway: Gateway, at: Callable[..., Settings], redis: RedisClient
 ) -> None:
     async with serve(good) as server:
         settings = at(server.base_url)

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 from aiohttp import web
-from redis.asyncio import Redis
 
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
 from core.models.servers import capabilities
 from core.models.servers.capabilities import Capabilities, forget_old_refusals
 from core.settings.groups import Settings
+from core.store.redis import RedisClient
 from tests.support.gateways import ask, opened
 from tests.support.quirks_server import ModelServer, serve
 from tests.support.strict_server import StrictServer
@@ -56,7 +56,7 @@ async def becomes(gateway: Gateway, settings: Settings, size: int) -> None:
 
 @pytest.mark.parametrize("says", [None, 32_768])
 async def test_a_limit_named_in_a_refusal_is_known_to_all(
-    gateway: Gateway, at: At, redis: Redis, says: int | None
+    gateway: Gateway, at: At, redis: RedisClient, says: int | None
 ) -> None:
     server = StrictServer(4096, says=says)
     async with served(server) as running:
@@ -84,7 +84,7 @@ async def test_a_setting_that_is_too_large_is_refused_once(gateway: Gateway, at:
 
 
 async def test_a_model_loaded_anew_with_more_is_not_stuck(
-    gateway: Gateway, at: At, redis: Redis
+    gateway: Gateway, at: At, redis: RedisClient
 ) -> None:
     """The size was asked once and believed for a month."""
     server = StrictServer(4096, says=4096)
@@ -124,7 +124,7 @@ async def test_a_longer_prompt_that_was_taken_ends_the_limit(gateway: Gateway, a
 
 
 async def test_a_limit_that_nobody_named_is_learnt_but_never_tiny(
-    gateway: Gateway, at: At, redis: Redis
+    gateway: Gateway, at: At, redis: RedisClient
 ) -> None:
     async with served(StrictServer(4096, "unnamed", says=32_768)) as running:
         settings = at(running.base_url)
@@ -141,7 +141,7 @@ async def test_a_limit_that_nobody_named_is_learnt_but_never_tiny(
 
 
 async def test_a_refusal_that_contradicts_nothing_changes_nothing(
-    gateway: Gateway, at: At, redis: Redis
+    gateway: Gateway, at: At, redis: RedisClient
 ) -> None:
     """The request was longer than its estimate; the context is as large as it was."""
     async with served(StrictServer(4096, says=4096)) as running:
@@ -167,7 +167,7 @@ def test_a_limit_is_believed_for_a_day() -> None:
 
 
 async def test_what_is_learnt_does_not_undo_what_another_process_has_measured(
-    gateway: Gateway, at: At, redis: Redis
+    gateway: Gateway, at: At, redis: RedisClient
 ) -> None:
     """A worker wrote its older knowledge back over the result of a test of the connection."""
     server = StrictServer(4096, says=32_768)
