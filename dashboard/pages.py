@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,66 @@ from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from core.errors import ConfigError
 from core.settings.schema import forms as settings_forms
-from dashboard.addresses import destination, sign_in_address
+from dashboard.addresses import SIGN_IN, destination, sign_in_address
 from dashboard.i18n import COOKIE as LANGUAGE_COOKIE
 from dashboard.i18n import Catalogue, choose_language, load_catalogues
 from dashboard.security import SecurityHeaders
 
 HERE = Path(__file__).parent
+STATIC = HERE / "static"
+FILES = "/static"
+OPEN_FILES = (f"{FILES}/",)
+"""Where the static files are, for everybody."""
+
 HAND_MADE = frozenset({"model", "cloud", "orchestrator"})
 """Groups of settings with a card of their own in templates/settings.html; others get a plain
 one."""
 
 THEME_COOKIE = "asst_theme"
 THEMES = ("light", "dark")
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: ``templates/<name>.html``, with the text ``<name>.title``, or ``title``, in all
+    languages.
+
+    ``guarded`` pages are for people who are signed in. ``menu`` is the page's icon in the menu.
+    ``modules`` are patterns of scripts that the browser fetches at once, instead of one import
+    after the other. ``values`` are for the template.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    guarded: bool = True
+    menu: str = ""
+    modules: tuple[str, ...] = ()
+    values: Callable[[], Mapping[str, Any]] = dict
+    title: str = ""
+
+    @property
+    def text(self) -> str:
+        """The key of the text that names the page."""
+        return self.title or f"{self.name}.title"
+
+
+CHAT_MODULES = ("vendor/lit.js", "vendor/md.js", "js/*.js", "js/chat/*.js", "js/markdown/*.js")
+
+
+def cards() -> Mapping[str, Any]:
+    """The groups whose card is made from their fields."""
+    shapes = settings_forms().items()
+    return {"forms": {group: fields for group, fields in shapes if group not in HAND_MADE}}
+
+
+PAGES = (
+    Page("chat", ("/", "/t/{thread_id}"), title="app.name", modules=CHAT_MODULES),
+    Page("settings", ("/settings",), menu="settings", values=cards),
+    Page("login", (SIGN_IN,), guarded=False),
+    Page("setup", ("/setup",), guarded=False),
+)
 
 
 class RevalidatedFiles(StaticFiles):
@@ -75,57 +122,75 @@ def open_looks() -> Looks:
 def mount_dashboard(app: FastAPI, looks: Looks | None = None) -> None:
     """Add the pages, the static files and the security headers of all answers.
 
-    Middleware added later runs outside ours, so call this after adding the rest.
+    Middleware added later runs outside ours, so call this after adding the rest. Raises ConfigError
+    for a broken entry of ``PAGES``.
     """
-    static = HERE / "static"
-    app.include_router(pages(looks or open_looks(), chat_modules(static)))
-    app.mount("/static", RevalidatedFiles(directory=static), name="static")
+    app.include_router(pages(looks or open_looks(), PAGES))
+    app.mount(FILES, RevalidatedFiles(directory=STATIC), name="static")
     app.add_middleware(SecurityHeaders)
 
 
-def chat_modules(static: Path) -> list[str]:
-    """Modules of the chat page, to be fetched at once instead of one import after the other."""
-    files = [
-        *static.glob("js/*.js"),
-        *static.glob("js/chat/*.js"),
-        *static.glob("js/markdown/*.js"),
-    ]
-    own = sorted(f"/static/{file.relative_to(static).as_posix()}" for file in files)
-    return ["/static/vendor/lit.js", "/static/vendor/md.js", *own]
-
-
-def pages(looks: Looks, modules: list[str]) -> APIRouter:
+def pages(looks: Looks, listed: Sequence[Page]) -> APIRouter:
     """The router of all pages. Guarded ones read ``request.state.user``, which the API sets."""
     router = APIRouter(include_in_schema=False)
-    page = looks.page
-    forms = {group: shapes for group, shapes in settings_forms().items() if group not in HAND_MADE}
-
-    @router.get("/")
-    @router.get("/t/{thread_id}")
-    async def chat(request: Request) -> Response:
-        return _sign_in_first(request) or page(request, "chat", modules=modules)
-
-    @router.get("/settings")
-    async def settings(request: Request) -> Response:
-        return _sign_in_first(request) or page(request, "settings", forms=forms)
-
-    @router.get("/login")
-    async def login(request: Request) -> Response:
-        if _user(request):
-            return RedirectResponse(destination(request.query_params.get("next", "/")), 303)
-        return page(request, "login")
-
-    @router.get("/setup")
-    async def setup(request: Request) -> Response:
-        return page(request, "setup")
-
+    menu = menu_of(listed)
+    for page in listed:
+        check(page, looks)
+        handler = _handler(page, looks, {"modules": modules_of(page), "menu": menu})
+        for path in page.paths:
+            router.add_api_route(path, handler, methods=["GET"], name=page.name)
     return router
 
 
-def _sign_in_first(request: Request) -> Response | None:
-    if _user(request):
-        return None
-    return RedirectResponse(sign_in_address(request.url.path, request.url.query), 303)
+def check(page: Page, looks: Looks) -> None:
+    """Raises ConfigError, with the page's name, when something of it is not there."""
+    problem = ""
+    if not page.paths:
+        problem = "it has no path"
+    elif not (HERE / "templates" / f"{page.name}.html").is_file():
+        problem = f"there is no dashboard/templates/{page.name}.html"
+    for language, catalogue in looks.catalogues.items():
+        if not isinstance(catalogue.messages.get(page.text), str):
+            problem = problem or f"dashboard/locale/{language}.json has no text {page.text!r}"
+    for pattern in page.modules:
+        if not any(STATIC.glob(pattern)):
+            problem = problem or f"there is no dashboard/static/{pattern}"
+    if page.menu and f'id="{page.menu}"' not in (STATIC / "vendor/icons.svg").read_text():
+        problem = problem or f"there is no icon {page.menu!r} in static/vendor/icons.svg"
+    if problem:
+        raise ConfigError(f"the page {page.name!r} cannot be shown: {problem}")
+
+
+def menu_of(listed: Sequence[Page]) -> list[dict[str, str]]:
+    """The entries of the menu, for the scripts."""
+    return [
+        {"path": page.paths[0], "icon": page.menu, "title": page.text}
+        for page in listed
+        if page.menu
+    ]
+
+
+def modules_of(page: Page) -> list[str]:
+    """Addresses of the scripts to fetch at once."""
+    files = [file for pattern in page.modules for file in sorted(STATIC.glob(pattern))]
+    return [f"{FILES}/{file.relative_to(STATIC).as_posix()}" for file in files]
+
+
+def _handler(
+    page: Page, looks: Looks, values: Mapping[str, Any]
+) -> Callable[[Request], Awaitable[Response]]:
+    context = {**values, **page.values()}
+
+    async def show(request: Request) -> Response:
+        known = _user(request) is not None
+        if page.guarded and not known:
+            there = sign_in_address(request.url.path, request.url.query)
+            return RedirectResponse(there, 303)
+        if known and SIGN_IN in page.paths:
+            return RedirectResponse(destination(request.query_params.get("next", "/")), 303)
+        return looks.page(request, page.name, **context)
+
+    return show
 
 
 def _user(request: Request) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -14,12 +15,13 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import dashboard
+from core.errors import ConfigError
 from dashboard.addresses import destination, sign_in_address
-from dashboard.pages import mount_dashboard, open_looks
+from dashboard.pages import PAGES, Page, mount_dashboard, open_looks, pages
 
 STATIC = Path(dashboard.__file__).parent / "static"
 TEMPLATES = Path(dashboard.__file__).parent / "templates"
-PAGES = ("/", "/t/t1", "/settings", "/login", "/setup")
+PATHS = [path.format(thread_id="t1") for page in PAGES for path in page.paths]
 
 
 class SignedIn:
@@ -155,7 +157,7 @@ def test_sign_in_leads_back_to_where_it_came_from(path: str, query: str) -> None
     assert destination(wanted) == ("/" if path == "//e" else wanted)
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", PATHS)
 async def test_strict_policy_with_a_fresh_nonce(client: httpx.AsyncClient, path: str) -> None:
     headers = {"x-user": "" if path in ("/login", "/setup") else "owner"}
     pages = [await client.get(path, headers=headers) for _ in range(2)]
@@ -252,3 +254,31 @@ def test_own_scripts_are_small_and_never_write_raw_html() -> None:
         assert "unsafeHTML" not in words, file.name
         if file.parent.name != "markdown":
             assert "innerHTML" not in words, file.name
+
+
+BROKEN = [
+    (Page("nowhere", ("/nowhere",)), "'nowhere'.*templates/nowhere.html"),
+    (Page("base", ("/base",)), "'base'.*en.json has no text 'base.title'"),
+    (Page("login", ("/x",), menu="pterodactyl"), "'login'.*no icon 'pterodactyl'"),
+    (Page("login", ("/x",), modules=("js/nothing/*.js",)), "'login'.*static/js/nothing"),
+    (Page("login", ()), "'login'.*no path"),
+]
+
+
+@pytest.mark.parametrize(("page", "message"), BROKEN)
+def test_a_page_that_lacks_something_stops_the_start_by_name(page: Page, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        pages(open_looks(), [*PAGES, page])
+
+
+async def test_menu_and_modules_follow_from_the_list(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/")).text
+    found = re.search(r'<script type="application/json" id="menu">(.*?)</script>', page)
+    assert found is not None
+    assert json.loads(found[1]) == [
+        {"path": "/settings", "icon": "settings", "title": "settings.title"}
+    ]
+    modules = re.findall(r'<link rel="modulepreload" href="([^"]+)"', page)
+    assert modules[:2] == ["/static/vendor/lit.js", "/static/vendor/md.js"]
+    assert {"/static/js/chat/ai-chat.js", "/static/js/api.js"} <= set(modules)
+    assert "modulepreload" not in (await client.get("/settings")).text

@@ -8,6 +8,9 @@ import { confirmDialog } from './confirm.js';
 const PAGE = 100;
 const DAY = 24 * 3600 * 1000;
 
+/** The pages of the menu; the server's list is in the page. @type {{ path: string, icon: string, title: string }[]} */
+const menu = JSON.parse(document.getElementById('menu')?.textContent ?? '[]');
+
 /** @typedef {{ id: string, title: string, created_at: string, updated_at?: string }} Thread */
 
 /** @param {Thread} thread */
@@ -203,7 +206,7 @@ class AiSidebar extends LitElement {
         ${this.next && !this.query ? html`<button type="button" class="ghost wide" @click=${this.#more}>${t('threads.more')}</button>` : nothing}
       </nav>
       <div class="sidebar-foot">
-        <a class="ghost button" href="/settings">${icon('settings')}<span>${t('settings.title')}</span></a>
+        ${menu.map(page => html`<a class="ghost button" href=${page.path}>${icon(page.icon)}<span>${t(page.title)}</span></a>`)}
         <button type="button" class="ghost icon-button" data-action="theme" aria-label=${t('theme.toggle')} title=${t('theme.toggle')}>${icon('theme')}</button>
         <button type="button" class="ghost small-text" data-action="language" data-language=${language === 'ru' ? 'en' : 'ru'}
           lang=${language === 'ru' ? 'en' : 'ru'} title=${language === 'ru' ? 'English' : 'Русский'}>${language === 'ru' ? 'EN' : 'RU'}</button>
