@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import FastAPI
 
-from api.auth import install_auth
+from api.auth import Auth, make_auth
 from api.condition import Condition
+from api.middleware.access import Access, Served
+from api.middleware.guard import Guard
 from api.middleware.meter import HttpMeter
 from api.middleware.origins import Listening
-from api.openai.face import openai_router
-from api.routes.events import sse_router
-from api.routes.export import export_router
-from api.routes.metrics import metrics_router
-from api.routes.settings import settings_router
-from api.routes.status import status_router
-from api.routes.system import system_router
-from api.routes.threads import threads_router
-from api.routes.tools import tools_router
+from api.middleware.problems import install_problems
+from api.routes.openapi import describe_errors
+from api.routes.parts import Parts
+from api.routes.routes import ROUTES, install_routes
 from api.stream import Streams
-from core.asks.client import Asks
 from core.conversations.conversations import Conversations
-from core.conversations.hub import Hub
-from core.jobs.jobs import Jobs
-from core.services import Services, open_process
+from core.services import Process, Services, open_process
 from core.settings.source import Loaded
-from core.telemetry.share import Sharing
-from dashboard.pages import mount_dashboard, open_looks
+from dashboard.pages import OPEN_FILES, PAGES, Page, mount_dashboard, open_looks
 
 
 @dataclass(frozen=True)
@@ -41,49 +34,65 @@ class Web:
     services: Services
 
 
-def create_app(
-    services: Services, hub: Hub, jobs: Jobs, asks: Asks, listening: Listening, shared: Sharing
-) -> tuple[FastAPI, Streams]:
-    """All routes, the guard in front of them, the security headers around them."""
-    app = FastAPI(
-        title="Assistant",
-        version="1",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url="/api/openapi.json",
-    )
+def create_app(process: Process, listening: Listening) -> tuple[FastAPI, Streams]:
+    """All routes, the guard in front of them, the security headers around them. Raises ConfigError
+    for a broken entry of ``ROUTES`` or ``PAGES``."""
+    app = FastAPI(title="Assistant", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     looks = open_looks()
-    auth = install_auth(
-        app, store=services.store, live=services.settings, listening=listening, away=looks.away
+    services = process.services
+    auth = make_auth(services.store, services.settings)
+    parts = make_parts(process, auth)
+    served = install_routes(app, ROUTES, parts)
+    describe_errors(app, served)
+    install_problems(app)
+    app.add_middleware(
+        Guard,
+        access=Access([*served, *served_pages(PAGES)], OPEN_FILES),
+        directory=auth.directory,
+        live=services.settings,
+        listening=listening,
+        away=looks.away,
     )
-    streams = Streams(services, hub, auth.revocations)
-    condition = Condition(services, shared)
+    mount_dashboard(app, looks)
+    app.add_middleware(HttpMeter)  # last: around all others
+    return app, parts.streams
+
+
+def make_parts(process: Process, auth: Auth) -> Parts:
+    """What routes work with."""
+    services = process.services
     conversations = Conversations(
         services.bus,
         services.threads,
         engine=lambda: services.settings.current.engine,
-        ask_to_erase=jobs.erase_thread,
+        ask_to_erase=process.jobs.erase_thread,
     )
-    # Routes are tried one after another: first what is asked for most.
-    app.include_router(threads_router(services.threads, conversations))
-    app.include_router(sse_router(streams))
-    app.include_router(openai_router(services, conversations, streams))
-    app.include_router(auth.router)
-    app.include_router(settings_router(services))
-    app.include_router(system_router(services, condition))
-    app.include_router(status_router(condition, streams))
-    app.include_router(metrics_router(services.store, shared))
-    app.include_router(export_router(services.store))
-    app.include_router(tools_router(asks))
-    mount_dashboard(app, looks)
-    app.add_middleware(HttpMeter)  # last: around all others
-    return app, streams
+    return Parts(
+        services=services,
+        sign_in=auth.sign_in,
+        accounts=auth.accounts,
+        conversations=conversations,
+        streams=Streams(services, process.hub, auth.revocations),
+        jobs=process.jobs,
+        asks=process.asks,
+        condition=Condition(services, process.shared),
+        shared=process.shared,
+    )
+
+
+def served_pages(pages: Sequence[Page]) -> list[Served]:
+    """Pages as the guard looks at them: those behind sign-in are not for keys of scope chat."""
+    return [
+        Served("GET", path, "admin" if page.guarded else "open", f"page {page.name}")
+        for page in pages
+        for path in page.paths
+    ]
 
 
 @asynccontextmanager
 async def open_web(loaded: Loaded, url: str, listening: Listening) -> AsyncGenerator[Web]:
     """The app with everything open that it needs. Raises ConfigError, StoreError."""
-    async with open_process(loaded, url, role="api") as it:
-        app, streams = create_app(it.services, it.hub, it.jobs, it.asks, listening, it.shared)
+    async with open_process(loaded, url, role="api") as process:
+        app, streams = create_app(process, listening)
         async with streams.revocations.running():
-            yield Web(app, streams, it.services)
+            yield Web(app, streams, process.services)

@@ -6,12 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from fastapi import APIRouter, FastAPI
-
-from api.middleware.guard import Away, Guard, Live
-from api.middleware.origins import Listening
-from api.middleware.problems import install_problems
-from api.routes.account import accounts_router
+from api.middleware.guard import Live
 from core.accounts.accounts import Accounts
 from core.accounts.directory import Directory
 from core.accounts.revocations import Revocations
@@ -25,8 +20,8 @@ class Auth:
 
     directory: Directory
     revocations: Revocations
-    router: APIRouter
-    """The account routes."""
+    sign_in: SignIn
+    accounts: Accounts
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -35,15 +30,9 @@ class Auth:
             yield
 
 
-def install_auth(
-    app: FastAPI, *, store: Store, live: Live, listening: Listening, away: Away | None = None
-) -> Auth:
-    """Put the guard in front of the app and add the error answers. ``away`` makes the page for
-    somebody who cannot be identified because Redis is away."""
+def make_auth(store: Store, live: Live) -> Auth:
+    """The parts, which must be kept ``running()``."""
     revocations = Revocations(store.redis)
     directory = Directory(store, revocations)
-    install_problems(app)
     sign_in = SignIn(store, directory, lambda: live.current.security, live.current.home)
-    router = accounts_router(sign_in, Accounts(store))
-    app.add_middleware(Guard, directory=directory, live=live, listening=listening, away=away)
-    return Auth(directory, revocations, router)
+    return Auth(directory, revocations, sign_in, Accounts(store))

@@ -36,8 +36,10 @@ CODES = {
     429: "rate_limited",
 }
 
+NOTHING_HERE = "there is nothing at this address"
+
 DETAILS = {
-    404: "there is nothing at this address",
+    404: NOTHING_HERE,
     405: "this address does not know this method; the Allow header lists the ones it knows",
 }
 """For Starlette's own errors, which repeat the status in words and nothing more."""
@@ -45,6 +47,17 @@ DETAILS = {
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 logger = logging.getLogger(__name__)
+
+
+class WrongMethod(AssistantError):
+    """The address does not know this method; ``known`` lists those that it knows."""
+
+    code = "method_not_allowed"
+    status = 405
+
+    def __init__(self, known: Sequence[str]) -> None:
+        super().__init__(DETAILS[405])
+        self.known = sorted(known)
 
 
 class FieldProblem(BaseModel):
@@ -108,6 +121,8 @@ def from_error(path: str, error: AssistantError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, RateLimited):
         headers["retry-after"] = str(max(1, error.retry_after))
+    elif isinstance(error, WrongMethod):
+        headers["allow"] = ", ".join(error.known)
     elif error.status == 503:
         headers["retry-after"] = "2"
     elif error.status == 401:
@@ -117,23 +132,9 @@ def from_error(path: str, error: AssistantError) -> Response:
     return problem(path, error.status, error.code, error.detail, headers=headers)
 
 
-def documented(kind: str, model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """For ``APIRouter(responses=…)``: every status that a route does not list is this error."""
-    schema = model.model_json_schema()
-    for name, inner in schema.pop("$defs", {}).items():
-        schema = _inlined(schema, f"#/$defs/{name}", inner)
-    content = {kind: {"schema": schema}}
-    return {"default": {"description": "An error.", "content": content}}
-
-
-def problems_documented() -> dict[int | str, dict[str, Any]]:
-    """The errors of /api, for OpenAPI."""
-    return documented(PROBLEM, Problem)
-
-
-def openai_errors_documented() -> dict[int | str, dict[str, Any]]:
-    """The errors of /v1, for OpenAPI."""
-    return documented("application/json", OpenAIError)
+def also(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For ``responses=`` of a route: errors that do not follow from its scope, path and body."""
+    return {status: {"description": HTTPStatus(status).phrase} for status in statuses}
 
 
 def install_problems(app: FastAPI) -> None:
@@ -149,18 +150,6 @@ def install_problems(app: FastAPI) -> None:
 def in_words(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Pydantic's errors as ``{field, problem}``, without the values, which may be secret."""
     return [{"field": _field(error["loc"]), "problem": _sentence(error)} for error in errors]
-
-
-def _inlined(schema: Any, reference: str, inner: dict[str, Any]) -> Any:
-    """A schema without references: in a response they would point into the wrong document."""
-    match schema:
-        case {"$ref": found} if found == reference:
-            return inner
-        case dict():
-            known = cast("dict[str, Any]", schema)
-            return {name: _inlined(value, reference, inner) for name, value in known.items()}
-        case _:
-            return schema
 
 
 def _field(location: Sequence[str | int]) -> str:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from api.middleware.body import json_route
 from api.middleware.principal import signed_in
+from api.middleware.problems import also
 from api.openai.bodies import MODEL_ID, ChatRequest, check_request, split_history
 from api.openai.chunks import DONE, Encoder
+from api.routes.parts import Parts
 from api.stream import Streams, respond
 from core.accounts.principal import Principal
 from core.conversations.conversations import Conversations
@@ -146,10 +147,14 @@ class OpenAI:
         yield DONE
 
 
-def openai_router(services: Services, conversations: Conversations, streams: Streams) -> APIRouter:
+def add_openai(router: APIRouter, parts: Parts) -> None:
     """Routes under /v1."""
-    face = OpenAI(services, conversations, streams)
-    router = APIRouter(prefix="/v1", tags=["openai"], route_class=json_route(BODY_LIMIT))
-    router.add_api_route("/models", face.models, methods=["GET"])
-    router.add_api_route("/chat/completions", face.complete, methods=["POST"], response_model=None)
-    return router
+    face = OpenAI(parts.services, parts.conversations, parts.streams)
+    router.add_api_route("/v1/models", face.models, methods=["GET"])
+    router.add_api_route(
+        "/v1/chat/completions",
+        face.complete,
+        methods=["POST"],
+        response_model=None,
+        responses=also(404, 409, 429),
+    )

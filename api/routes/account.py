@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.middleware.body import json_route
 from api.middleware.cookies import clear_cookie, request_token, set_cookie
 from api.middleware.principal import REAUTH_MINUTES, in_browser, signed_in
-from api.middleware.problems import problems_documented
+from api.middleware.problems import also
 from api.routes.account_bodies import (
     KeyBody,
     KeyInfo,
@@ -32,6 +31,20 @@ from core.errors import NotFound, Unauthorized
 
 User = Annotated[Principal, Depends(signed_in)]
 Browser = Annotated[Principal, Depends(in_browser)]
+
+
+class HasAccounts(Protocol):
+    """What the routes of this file need of all parts."""
+
+    @property
+    def sign_in(self) -> SignIn:
+        """The rules of signing in."""
+        ...
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts."""
+        ...
 
 
 class AccountRoutes:
@@ -117,27 +130,29 @@ class AccountRoutes:
             raise NotFound("there is no such key; it may be revoked already")
 
 
-def accounts_router(sign_in: SignIn, accounts: Accounts) -> APIRouter:
-    """All routes of this file."""
-    routes = AccountRoutes(sign_in, accounts)
-    router = APIRouter(
-        prefix="/api",
-        tags=["account"],
-        route_class=json_route(),
-        responses=problems_documented(),
-    )
-    router.post("/setup", status_code=204)(routes.set_up)
-    router.post("/login", status_code=204)(routes.login)
-    router.post("/logout", status_code=204)(routes.logout)
-    router.post("/reauth")(routes.reauth)
-    router.get("/me")(routes.me)
-    router.get("/sessions")(routes.sessions)
-    router.delete("/sessions", status_code=204)(routes.end_other_sessions)
-    router.delete("/sessions/{session_id}", status_code=204)(routes.end_session)
-    router.get("/keys")(routes.api_keys)
-    router.post("/keys", status_code=201)(routes.make_key)
-    router.delete("/keys/{key_id}", status_code=204)(routes.end_key)
-    return router
+def add_door(router: APIRouter, parts: HasAccounts) -> None:
+    """Ways in."""
+    routes = AccountRoutes(parts.sign_in, parts.accounts)
+    router.post("/api/setup", status_code=204, responses=also(403, 410, 503))(routes.set_up)
+    router.post("/api/login", status_code=204, responses=also(401, 409, 429, 503))(routes.login)
+
+
+def add_me(router: APIRouter, parts: HasAccounts) -> None:
+    """Who asks."""
+    router.get("/api/me")(AccountRoutes(parts.sign_in, parts.accounts).me)
+
+
+def add_account(router: APIRouter, parts: HasAccounts) -> None:
+    """Sessions and keys."""
+    routes = AccountRoutes(parts.sign_in, parts.accounts)
+    router.post("/api/logout", status_code=204)(routes.logout)
+    router.post("/api/reauth", responses=also(429))(routes.reauth)
+    router.get("/api/sessions")(routes.sessions)
+    router.delete("/api/sessions", status_code=204)(routes.end_other_sessions)
+    router.delete("/api/sessions/{session_id}", status_code=204)(routes.end_session)
+    router.get("/api/keys")(routes.api_keys)
+    router.post("/api/keys", status_code=201)(routes.make_key)
+    router.delete("/api/keys/{key_id}", status_code=204)(routes.end_key)
 
 
 def address_of(request: Request) -> str:

@@ -6,13 +6,14 @@ from fastapi import APIRouter, Query, Request
 from sse_starlette import EventSourceResponse
 
 from api.middleware.principal import signed_in
-from api.stream import Streams, respond
+from api.routes.parts import Parts
+from api.stream import respond
 from core.conversations.journal import check_id
 
 
-def sse_router(streams: Streams) -> APIRouter:
+def add_events(router: APIRouter, parts: Parts) -> None:
     """GET /api/threads/{id}/events and GET /api/events."""
-    router = APIRouter(tags=["events"])
+    streams = parts.streams
 
     @router.get("/api/threads/{thread_id}/events")
     async def thread_events(
@@ -34,5 +35,3 @@ def sse_router(streams: Streams) -> APIRouter:
         user = signed_in(request)
         given = request.headers.get("last-event-id") or since
         return respond(streams.of_user(user, check_id(given) if given else None))
-
-    return router

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from api.middleware.principal import signed_in
+from api.routes.parts import Parts
 from core.accounts.api_keys import list_keys
 from core.accounts.sessions import list_sessions
 from core.backup.export import export_user
@@ -39,9 +40,9 @@ async def _credentials(store: Store, user_id: str) -> dict[str, Json]:
     }
 
 
-def export_router(store: Store) -> APIRouter:
-    """The one route."""
-    router = APIRouter(prefix="/api", tags=["account"])
+def add_export(router: APIRouter, parts: Parts) -> None:
+    """GET /api/export."""
+    store = parts.services.store
 
     async def export(request: Request) -> StreamingResponse:
         """Everything that is stored about you, as one JSON file."""
@@ -62,5 +63,4 @@ def export_router(store: Store) -> APIRouter:
         }
         return StreamingResponse(whole(), media_type="application/json", headers=headers)
 
-    router.add_api_route("/export", export, methods=["GET"], response_class=StreamingResponse)
-    return router
+    router.add_api_route("/api/export", export, methods=["GET"], response_class=StreamingResponse)

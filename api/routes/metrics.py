@@ -13,6 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from api.condition import WORKER_SILENT_MS
+from api.routes.parts import Parts
 from core.errors import StoreError
 from core.metrics import STATE, families
 from core.store import keys
@@ -92,8 +93,7 @@ def _gauges(values: dict[str, float]) -> list[Metric]:
     return found
 
 
-def metrics_router(store: Store, shared: Sharing) -> APIRouter:
+def add_metrics(router: APIRouter, parts: Parts) -> None:
     """GET /metrics."""
-    router = APIRouter(tags=["system"])
-    router.add_api_route("/metrics", Metrics(store, shared).metrics, methods=["GET"])
-    return router
+    handler = Metrics(parts.services.store, parts.shared)
+    router.add_api_route("/metrics", handler.metrics, methods=["GET"])

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from pydantic import RootModel, SecretStr
 
-from api.middleware.body import json_route
 from api.middleware.principal import signed_in
+from api.routes.parts import Parts
 from core.errors import NotFound
 from core.services import Services
 from core.settings.groups import GROUPS, LIVE_GROUPS, ModelSettings
@@ -93,18 +93,21 @@ class SettingsRoutes:
         return {}
 
 
-def settings_router(services: Services) -> APIRouter:
-    """Routes of settings, profile and models."""
-    routes = SettingsRoutes(services)
-    router = APIRouter(prefix="/api", tags=["settings"], route_class=json_route())
-    router.add_api_route("/settings/{group}", routes.read, methods=["GET"])
-    router.add_api_route("/settings/{group}", routes.save, methods=["PUT"])
-    router.add_api_route("/model/test", routes.test_model, methods=["POST"])
-    router.add_api_route("/models", routes.models, methods=["GET"])
-    router.add_api_route("/profile", routes.profile, methods=["GET"])
-    router.add_api_route("/profile", routes.change_profile, methods=["PUT"])
-    router.add_api_route("/profile", routes.clear_profile, methods=["DELETE"])
-    return router
+def add_profile(router: APIRouter, parts: Parts) -> None:
+    """The profile."""
+    routes = SettingsRoutes(parts.services)
+    router.add_api_route("/api/profile", routes.profile, methods=["GET"])
+    router.add_api_route("/api/profile", routes.change_profile, methods=["PUT"])
+    router.add_api_route("/api/profile", routes.clear_profile, methods=["DELETE"])
+
+
+def add_settings(router: APIRouter, parts: Parts) -> None:
+    """Settings and models."""
+    routes = SettingsRoutes(parts.services)
+    router.add_api_route("/api/settings/{group}", routes.read, methods=["GET"])
+    router.add_api_route("/api/settings/{group}", routes.save, methods=["PUT"])
+    router.add_api_route("/api/model/test", routes.test_model, methods=["POST"])
+    router.add_api_route("/api/models", routes.models, methods=["GET"])
 
 
 def _check_group(group: str) -> None:

@@ -13,6 +13,7 @@ from sse_starlette import EventSourceResponse
 
 from api.condition import Condition
 from api.middleware.principal import signed_in
+from api.routes.parts import Parts
 from api.stream import RETRY, Streams, frame, respond
 from core.accounts.principal import Principal
 from core.events import ServerShutdown, StatusChanged
@@ -66,10 +67,8 @@ class StatusRoutes:
             yield frame(ServerShutdown())
 
 
-def status_router(condition: Condition, streams: Streams) -> APIRouter:
+def add_status(router: APIRouter, parts: Parts) -> None:
     """GET /api/status and /api/status/events."""
-    routes = StatusRoutes(condition, streams)
-    router = APIRouter(prefix="/api", tags=["system"])
-    router.add_api_route("/status", routes.status, methods=["GET"])
-    router.add_api_route("/status/events", routes.events, methods=["GET"])
-    return router
+    routes = StatusRoutes(parts.condition, parts.streams)
+    router.add_api_route("/api/status", routes.status, methods=["GET"])
+    router.add_api_route("/api/status/events", routes.events, methods=["GET"])

@@ -6,16 +6,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from api.condition import NO_WORKER, Condition, of_store
 from api.middleware.principal import signed_in
+from api.routes.parts import Parts
 from core.errors import StoreError, StoreUnavailable
 from core.events import Trouble
 from core.models import usage
 from core.services import Services
 from core.store import keys
+
+OPENAPI = "/api/openapi.json"
 
 
 class System:
@@ -86,12 +89,21 @@ class System:
         }
 
 
-def system_router(services: Services, condition: Condition) -> APIRouter:
-    """Routes of health and state."""
-    system = System(services, condition)
-    router = APIRouter(tags=["system"])
+def add_health(router: APIRouter, parts: Parts) -> None:
+    """Health, for everybody."""
+    system = System(parts.services, parts.condition)
     router.add_api_route("/healthz", system.health, methods=["GET"])
     router.add_api_route("/readyz", system.ready, methods=["GET"])
+
+
+def add_system(router: APIRouter, parts: Parts) -> None:
+    """State, and what describes the assistant."""
+    system = System(parts.services, parts.condition)
     router.add_api_route("/api/graph", system.graph, methods=["GET"])
     router.add_api_route("/api/system", system.system, methods=["GET"])
-    return router
+    router.add_api_route(OPENAPI, openapi, methods=["GET"], include_in_schema=False)
+
+
+async def openapi(request: Request) -> Response:
+    """This description."""
+    return JSONResponse(cast("FastAPI", request.app).openapi())

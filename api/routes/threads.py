@@ -8,8 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.middleware.body import json_route
 from api.middleware.principal import signed_in
+from api.middleware.problems import also
+from api.routes.parts import Parts
 from core.conversations.conversations import Conversations
 from core.conversations.inbox import Accepted
 from core.conversations.threads import Thread, Threads
@@ -161,28 +162,26 @@ class ThreadRoutes:
         return {"run_id": run_id}
 
 
-def threads_router(threads: Threads, conversations: Conversations) -> APIRouter:
-    """Routes under /api/threads and /api/runs."""
-    routes = ThreadRoutes(threads, conversations)
-    router = APIRouter(prefix="/api", tags=["threads"], route_class=json_route())
-    # First what is asked for most: routes are tried one after another.
+def add_messages(router: APIRouter, parts: Parts) -> None:
+    """What is asked for most, with the body that may be largest."""
+    routes = ThreadRoutes(parts.services.threads, parts.conversations)
+    path = "/api/threads/{thread_id}/messages"
+    router.add_api_route(path, routes.send, methods=["POST"], status_code=202, responses=also(429))
+
+
+def add_threads(router: APIRouter, parts: Parts) -> None:
+    """Conversations and runs."""
+    routes = ThreadRoutes(parts.services.threads, parts.conversations)
+    many, one, run = "/api/threads", "/api/threads/{thread_id}", "/api/runs/{run_id}"
+    router.add_api_route(many, routes.create, methods=["POST"], status_code=201)
+    router.add_api_route(many, routes.listed, methods=["GET"])
+    router.add_api_route(one, routes.detail, methods=["GET"])
+    router.add_api_route(one, routes.rename, methods=["PATCH"])
+    router.add_api_route(one, routes.delete, methods=["DELETE"], status_code=204)
     router.add_api_route(
-        "/threads/{thread_id}/messages",
-        routes.send,
-        methods=["POST"],
-        status_code=202,
-        route_class_override=json_route(MESSAGE_LIMIT),
+        f"{one}/retry", routes.retry, methods=["POST"], status_code=202, responses=also(409, 429)
     )
-    router.add_api_route("/threads", routes.create, methods=["POST"], status_code=201)
-    router.add_api_route("/threads", routes.listed, methods=["GET"])
-    router.add_api_route("/threads/{thread_id}", routes.detail, methods=["GET"])
-    router.add_api_route("/threads/{thread_id}", routes.rename, methods=["PATCH"])
-    router.add_api_route("/threads/{thread_id}", routes.delete, methods=["DELETE"], status_code=204)
-    router.add_api_route(
-        "/threads/{thread_id}/retry", routes.retry, methods=["POST"], status_code=202
-    )
-    router.add_api_route("/runs/{run_id}/cancel", routes.cancel, methods=["POST"], status_code=202)
-    return router
+    router.add_api_route(f"{run}/cancel", routes.cancel, methods=["POST"], status_code=202)
 
 
 def _out(thread: Thread) -> ThreadOut:

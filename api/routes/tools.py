@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, TypeAdapter
 
-from core.asks.client import Asks
+from api.routes.parts import Parts
 from core.asks.names import TOOLS
 
 
@@ -29,13 +29,11 @@ class ToolList(BaseModel):
 ITEMS = TypeAdapter(list[ToolInfo])
 
 
-def tools_router(asks: Asks) -> APIRouter:
+def add_tools(router: APIRouter, parts: Parts) -> None:
     """GET /api/tools."""
-    router = APIRouter(prefix="/api", tags=["tools"])
+    asks = parts.asks
 
-    @router.get("/tools")
+    @router.get("/api/tools")
     async def tools() -> ToolList:
         """The tools that the model may call. 503 when no worker answers."""
         return ToolList(items=ITEMS.validate_python(await asks.ask(TOOLS)))
-
-    return router

@@ -253,7 +253,7 @@ async def test_programs_with_a_key_need_no_origin(web: Web, stranger: httpx.Asyn
 
 
 async def test_every_route_is_closed_by_default(web: Web) -> None:
-    await assert_default_deny(web.app)
+    await assert_default_deny(web.app, web.served)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/login", "/static/app.js"])
@@ -347,6 +347,25 @@ async def test_giant_requests_are_refused(stranger: httpx.AsyncClient) -> None:
         ("GET", "/", 403),
         ("POST", "/api/approvals/x", 403),
         ("PUT", "/api/settings/model", 403),
+        ("GET", "/api/threads/x", 200),
+        ("GET", "/api/threads/x%20y", 200),
+        ("HEAD", "/api/threads", 405),
+        ("OPTIONS", "/api/threads", 405),
+        ("DELETE", "/api/threads", 405),
+        ("POST", "/api/me", 405),
+        ("GET", "/api/threads/", 307),
+        ("GET", "/api/me/", 307),
+        ("GET", "/api/system/", 403),
+        ("GET", "/api/login", 403),
+        ("GET", "/api/threads//", 307),
+        ("GET", "/api//threads", 403),
+        ("GET", "//api/threads", 403),
+        ("GET", "/API/threads", 403),
+        ("GET", "/api/threads/%2e%2e/system", 404),
+        ("GET", "/api/threads/..%2fsystem", 404),
+        ("GET", "/api/me%0a", 403),
+        ("GET", "/api/threads/x/unlisted", 404),  # there, but in no list
+        ("POST", "/v1/embeddings", 404),
     ],
 )
 async def test_what_a_chat_key_may_use(

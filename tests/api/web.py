@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import httpx
 import uvicorn
@@ -14,13 +14,22 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
 from pydantic import BaseModel
 
-from api.auth import Auth, install_auth
-from api.middleware.body import json_route
-from api.middleware.guard import Away
+from api.auth import Auth, make_auth
+from api.middleware.access import Access, Served
+from api.middleware.guard import Away, Guard
 from api.middleware.origins import Listening
 from api.middleware.principal import signed_in
+from api.middleware.problems import install_problems
+from api.routes.account import add_account, add_door, add_me
+from api.routes.openapi import describe_errors
+from api.routes.routes import Subject, install_routes
+from api.routes.system import OPENAPI, openapi
+from core.accounts.accounts import Accounts
+from core.accounts.revocations import Revocations
+from core.accounts.sign_in import SignIn
 from core.settings.groups import SecuritySettings, Settings
 from core.store.client import Store
+from dashboard.pages import OPEN_FILES
 from tests.support.waiting import wait_until
 
 PORT = 8080
@@ -48,7 +57,8 @@ class Web:
     auth: Auth
     store: Store
     live: Live
-    listening: Listening = field(default_factory=lambda: Listening(PORT))
+    listening: Listening
+    served: list[Served]
 
     def client(self, base_url: str = HERE, **headers: str) -> httpx.AsyncClient:
         """A client of the app, without network. ``app`` errors become answers, as on the wire."""
@@ -58,6 +68,15 @@ class Web:
         return httpx.AsyncClient(transport=transport, base_url=base_url, headers=headers)
 
 
+@dataclass(frozen=True)
+class SomeParts:
+    """What the routes of the app under test work with."""
+
+    sign_in: SignIn
+    accounts: Accounts
+    revocations: Revocations
+
+
 class Thing(BaseModel):
     """A body for tests."""
 
@@ -65,63 +84,97 @@ class Thing(BaseModel):
     size: int = 0
 
 
-def routes() -> APIRouter:
-    """Stand-ins for the routes of other files."""
-    router = APIRouter(route_class=json_route(limit=2048))
+def add_stand_ins(router: APIRouter, parts: SomeParts) -> None:
+    """Stand-ins for routes of scope chat."""
+    router.add_api_route("/api/threads", who, methods=["GET"])
+    router.add_api_route("/api/threads", who, methods=["POST"])
+    router.add_api_route("/api/threads/{thread_id}", who, methods=["GET"])
+    router.add_api_route("/v1/models", who, methods=["GET"])
+    router.add_api_route("/v1/things", thing, methods=["POST"])
 
-    @router.get("/api/threads")
-    @router.post("/api/threads")
-    @router.get("/v1/models")
-    @router.get("/api/system")
-    async def who(request: Request) -> dict[str, str]:
-        return {"user": signed_in(request).user_id}
-
-    @router.post("/api/things")
-    @router.post("/v1/things")
-    async def thing(body: Thing) -> Thing:
-        return body
-
-    @router.get("/api/broken")
-    async def broken() -> None:
-        raise ZeroDivisionError("the cause is not for clients")
-
-    @router.get("/")
-    @router.get("/login")
-    @router.get("/setup")
-    @router.get("/static/app.js")
-    async def page(request: Request) -> HTMLResponse:
-        user = request.state.user
-        return HTMLResponse(f"<p>page of {user.user_id if user else 'nobody'}</p>")
-
-    @router.get("/healthz")
-    @router.get("/readyz")
-    async def health(request: Request) -> dict[str, bool]:
-        return {"ok": request.state.user is None}
-
-    assert all((who, thing, broken, page, health))
-    return router
-
-
-def build(store: Store, settings: Settings, *, away: Away | None = None) -> Web:
-    """The app with the guard."""
-    app = FastAPI(openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
-    live, listening = Live(settings), Listening(PORT)
-    auth = install_auth(app, store=store, live=live, listening=listening, away=away)
-    app.include_router(auth.router)
-    app.include_router(routes())
-
-    @app.get("/api/events")
+    @router.get("/api/events")
     async def events(request: Request) -> StreamingResponse:
         async def stream() -> AsyncGenerator[str]:
-            with auth.revocations.watch(signed_in(request).credential) as ended:
+            with parts.revocations.watch(signed_in(request).credential) as ended:
                 yield ": open\n\n"
                 await ended.wait()
                 yield "event: signed_out\n\n"
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 
-    assert events
-    return Web(app, auth, store, live, listening)
+
+def add_closed(router: APIRouter, parts: SomeParts) -> None:
+    """Stand-ins for routes of scope admin."""
+    router.add_api_route("/api/system", who, methods=["GET"])
+    router.add_api_route("/api/things", thing, methods=["POST"])
+    router.add_api_route("/api/broken", broken, methods=["GET"])
+    router.add_api_route("/", page, methods=["GET"])
+    router.add_api_route(OPENAPI, openapi, methods=["GET"], include_in_schema=False)
+
+
+def add_open(router: APIRouter, parts: SomeParts) -> None:
+    """Stand-ins for routes that are open."""
+    for path in ("/login", "/setup"):
+        router.add_api_route(path, page, methods=["GET"])
+    for path in ("/healthz", "/readyz"):
+        router.add_api_route(path, health, methods=["GET"])
+
+
+async def who(request: Request) -> dict[str, str]:
+    """Say who asks."""
+    return {"user": signed_in(request).user_id}
+
+
+async def thing(body: Thing) -> Thing:
+    """Read a body."""
+    return body
+
+
+async def broken() -> None:
+    """Fail in a way that nobody foresaw."""
+    raise ZeroDivisionError("the cause is not for clients")
+
+
+async def page(request: Request) -> HTMLResponse:
+    """A page."""
+    user = request.state.user
+    return HTMLResponse(f"<p>page of {user.user_id if user else 'nobody'}</p>")
+
+
+async def health(request: Request) -> dict[str, bool]:
+    """Whether nobody was looked up."""
+    return {"ok": request.state.user is None}
+
+
+SUBJECTS: tuple[Subject[SomeParts], ...] = (
+    Subject("door", add_door, scope="open"),
+    Subject("me", add_me, scope="chat"),
+    Subject("account", add_account, scope="admin"),
+    Subject("stand-ins", add_stand_ins, scope="chat", limit=2048),
+    Subject("closed", add_closed, scope="admin", limit=2048),
+    Subject("open", add_open, scope="open"),
+)
+
+
+def build(store: Store, settings: Settings, *, away: Away | None = None) -> Web:
+    """The app with the guard."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    live, listening = Live(settings), Listening(PORT)
+    auth = make_auth(store, live)
+    served = install_routes(app, SUBJECTS, SomeParts(auth.sign_in, auth.accounts, auth.revocations))
+    describe_errors(app, served)
+    install_problems(app)
+    app.add_api_route("/static/app.js", page, methods=["GET"])
+    app.add_api_route("/api/threads/x/unlisted", who, methods=["GET"])
+    app.add_middleware(
+        Guard,
+        access=Access(served, OPEN_FILES),
+        directory=auth.directory,
+        live=live,
+        listening=listening,
+        away=away,
+    )
+    return Web(app, auth, store, live, listening, served)
 
 
 @asynccontextmanager
