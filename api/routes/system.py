@@ -106,4 +106,5 @@ def add_system(router: APIRouter, parts: Parts) -> None:
 
 async def openapi(request: Request) -> Response:
     """This description."""
-    return JSONResponse(cast("FastAPI", request.app).openapi())
+    app: FastAPI = request.app
+    return JSONResponse(app.openapi())
