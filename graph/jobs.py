@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 
-from core.errors import AssistantError
 from core.jobs.jobs import ERASE_THREAD, Job
 from core.services import Services
 from graph.checkpoint.select import Saver
 
-log = logging.getLogger(__name__)
 
-LEFT_OVER_EVERY = 60.0
-"""Seconds."""
-
-
-def job_functions(services: Services, saver: Saver) -> Sequence[Job]:
-    """All jobs, bound to this process's services."""
-
-    async def erase_thread(thread_id: str) -> None:
-        await erase(services, saver, thread_id)
-
-    erase_thread.__name__ = ERASE_THREAD
-    return (erase_thread,)
-
-
-async def erase(services: Services, saver: Saver, thread_id: str) -> None:
-    """Remove what is left of a deleted conversation. Safe to repeat. Raises StoreError."""
+async def erase_thread(services: Services, saver: Saver, thread_id: str) -> None:
+    """Remove what is left of a deleted conversation. Raises StoreError."""
     await saver.adelete_thread(thread_id)
     await services.threads.erase_rest(thread_id)
 
 
 async def erase_deleted(services: Services, saver: Saver) -> None:
-    """Erase now and then what no job erased, because whoever deleted it died before it could ask,
-    or the server was full. Until cancelled."""
-    while True:
-        await asyncio.sleep(LEFT_OVER_EVERY * random.uniform(0.5, 1))  # noqa: S311 - jitter
-        try:
-            for thread_id in await services.threads.deleted():
-                await erase(services, saver, thread_id)
-        except AssistantError as error:
-            log.warning("deleted conversations are not erased yet: %s", error)
+    """Erase what no job erased, because whoever deleted it died before it could ask, or the server
+    was full. Raises StoreError."""
+    for thread_id in await services.threads.deleted():
+        await erase_thread(services, saver, thread_id)
+
+
+JOBS: tuple[Job, ...] = (
+    Job(ERASE_THREAD, erase_thread),
+    Job("erase_deleted", erase_deleted, every=timedelta(minutes=1)),
+)
+"""Each function takes the services, the checkpoints, and then the strings that it is asked with."""
+
+
+def bind(jobs: Sequence[Job], services: Services, saver: Saver) -> Sequence[Job]:
+    """The jobs with what this process holds: they take strings only."""
+    return tuple(
+        replace(job, function=functools.partial(job.function, services, saver)) for job in jobs
+    )

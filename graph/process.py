@@ -14,13 +14,13 @@ from core.asks.answering import answering
 from core.engine.worker import Worker
 from core.jobs.jobs import running_jobs
 from core.metrics import show_zeros
-from core.services import Process, Services, beside, open_process
+from core.services import Process, Services, open_process
 from core.settings.source import Loaded, set_strict_msgpack
 from core.store import keys
 from graph.asks import asks
 from graph.build import build_graph, drawing
 from graph.checkpoint.select import Saver, open_saver, read_beside
-from graph.jobs import erase_deleted, job_functions
+from graph.jobs import JOBS, bind
 from graph.runner import Runner
 from tools.base import Toolbox, Toolset
 from tools.toolsets import TOOLSETS, build_toolbox
@@ -41,11 +41,10 @@ async def open_worker(
         saver = await services.store.retry(lambda: open_saver(redis, settings))
         toolbox = build_toolbox(services, toolsets)
         worker = await _assemble(process, saver, toolbox)
-        questions, functions = asks(services, toolbox), job_functions(services, saver)
+        questions, jobs = asks(services, toolbox), bind(JOBS, services, saver)
         async with (
             answering(services.store, process.blocking, questions, broken=worker.drain),
-            running_jobs(url, functions, broken=worker.drain),
-            beside(erase_deleted(services, saver), name="erase deleted"),
+            running_jobs(url, jobs, broken=worker.drain),
         ):
             yield worker
 

@@ -10,21 +10,70 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import inspect
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Protocol, cast
 
 from redis.exceptions import RedisError
 
+from core.errors import ConfigError
 from core.store.client import DEADLINE
 from core.store.errors import translate
 
 log = logging.getLogger(__name__)
 
-Job = Callable[..., Awaitable[None]]
-"""Takes plain strings only; tried again when it raises. Its name is what it is asked for by."""
+SHORTEST = timedelta(seconds=2)
+"""Between two runs of a periodic job: the queue looks at its schedule no more often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A background job. It must be safe to repeat."""
+
+    name: str
+    """What it is asked for by."""
+
+    function: Callable[..., Awaitable[None]]
+    """Takes plain strings only. A run that raises is tried again within minutes, one of a periodic
+    job when its time comes."""
+
+    every: timedelta | None = None
+    """None: it runs when somebody asks for it. Else it takes no strings, and runs by itself, once
+    for the installation, however many workers there are."""
+
+
+def check_jobs(jobs: Sequence[Job]) -> None:
+    """Raises ConfigError, which names the job, for entries that cannot work."""
+    for name, count in Counter(job.name for job in jobs).items():
+        if not name.isidentifier():
+            raise ConfigError(f"a background job cannot be called {name!r}; use a name like a_job")
+        if count > 1:
+            raise ConfigError(f"two background jobs are called {name}; rename one of them")
+    for job in jobs:
+        if not inspect.iscoroutinefunction(job.function):
+            raise ConfigError(f"the background job {job.name} is not an async function")
+        if job.every is not None:
+            _check_period(job, job.every)
+
+
+def _check_period(job: Job, every: timedelta) -> None:
+    if every < SHORTEST:
+        raise ConfigError(
+            f"the background job {job.name} cannot run more often than every "
+            f"{SHORTEST.total_seconds():.0f} seconds"
+        )
+    try:
+        inspect.signature(job.function).bind()
+    except TypeError as error:
+        raise ConfigError(
+            f"the periodic job {job.name} takes arguments ({error}), but nobody gives it any"
+        ) from error
+
 
 ERASE_THREAD = "erase_thread"
 """Name of the job that removes what is left of a deleted conversation. Argument: thread id."""
@@ -52,7 +101,7 @@ class Implementation(Protocol):
         """A queue to put jobs into."""
         ...
 
-    async def run_jobs(self, url: str, functions: Sequence[Job]) -> None:
+    async def run_jobs(self, url: str, jobs: Sequence[Job]) -> None:
         """Run jobs until cancelled."""
         ...
 
@@ -113,13 +162,17 @@ async def open_job_client(url: str) -> AsyncGenerator[Jobs]:
 
 @asynccontextmanager
 async def running_jobs(
-    url: str, functions: Sequence[Job], *, broken: Callable[[], None]
+    url: str, jobs: Sequence[Job], *, broken: Callable[[], None]
 ) -> AsyncGenerator[None]:
-    """Run jobs in this process until the end of the block. ``broken`` is called when that fails."""
+    """Run jobs in this process until the end of the block. ``broken`` is called when that fails.
+
+    Raises ConfigError for a job that cannot work.
+    """
+    check_jobs(jobs)
 
     async def run() -> None:
         await asyncio.sleep(RUNNER_AFTER)
-        await (await _implementation()).run_jobs(url, functions)
+        await (await _implementation()).run_jobs(url, jobs)
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled():

@@ -7,15 +7,20 @@ nothing but our own text may be in them.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from docket import Docket, ExponentialRetry, Retry, Worker
+from docket import Docket, ExponentialRetry, Perpetual, Retry, Worker
 from redis.exceptions import RedisError
 
+from core.errors import AssistantError
 from core.jobs.jobs import Job
 from core.store import keys
+
+log = logging.getLogger(__name__)
+
+Function = Callable[..., Awaitable[None]]
 
 HEARTBEAT = timedelta(seconds=20)
 CHECK = timedelta(seconds=10)
@@ -53,7 +58,7 @@ class DocketQueue:
         await self._docket.cancel(key)
 
 
-def _elsewhere(name: str) -> Job:
+def _elsewhere(name: str) -> Function:
     """Stands in for a job that only workers have: docket asks for the name of a known one."""
 
     async def job(*_arguments: str) -> None:
@@ -105,15 +110,15 @@ async def open_queue(url: str) -> AsyncGenerator[DocketQueue]:
         yield DocketQueue(docket)
 
 
-async def run_jobs(url: str, functions: Sequence[Job]) -> None:
+async def run_jobs(url: str, jobs: Sequence[Job]) -> None:
     """Run jobs in this process until cancelled."""
     # Its own lines about every job and poll are of no use to a user.
     logging.getLogger("docket").setLevel(logging.WARNING)
     for name in ("docket.worker", "docket.docket", "docket.strikelist", "docket._redelivery"):
         logging.getLogger(name).addFilter(_BRIEF)
     async with _docket(url) as docket:
-        for function in functions:
-            docket.register(_with_retries(function))
+        for job in jobs:
+            docket.register(_when_asked(job) if job.every is None else _periodic(job, job.every))
         worker = _IdleWorker(
             docket,
             concurrency=4,
@@ -126,9 +131,22 @@ async def run_jobs(url: str, functions: Sequence[Job]) -> None:
             await worker.run_forever()
 
 
-def _with_retries(function: Job) -> Job:
-    async def job(*arguments: str, retry: Retry = retried()) -> None:  # noqa: B008 - docket's way to declare it
-        await function(*arguments)
+def _when_asked(job: Job) -> Function:
+    async def run(*arguments: str, retry: Retry = retried()) -> None:  # noqa: B008 - docket's way to declare it
+        await job.function(*arguments)
 
-    job.__name__ = function.__name__
-    return job
+    run.__name__ = job.name
+    return run
+
+
+def _periodic(job: Job, every: timedelta) -> Function:
+    """Its name is also its key, so all workers together have one schedule for it."""
+
+    async def run(again: Perpetual = Perpetual(every=every, automatic=True)) -> None:  # noqa: B008 - as above
+        try:
+            await job.function()
+        except (AssistantError, RedisError, OSError) as error:
+            log.warning("job %s: %s; it runs again in %s", job.name, error, every)
+
+    run.__name__ = job.name
+    return run

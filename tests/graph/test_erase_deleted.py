@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-
-import pytest
 
 from core.store import keys
 from core.store.client import Store
-from graph import jobs
+from graph.jobs import JOBS, bind
 from tests.support.studio import USER, in_order, studio, text
-from tests.support.waiting import wait_until
 
 
 async def test_a_deletion_whose_process_died_left_checkpoints_for_ever(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(jobs, "LEFT_OVER_EVERY", 0.05)
     async with studio(store, tmp_path, in_order(text("Hello."))) as it:
         thread = await it.desk.thread()
         await it.say(thread, "hi")
@@ -25,11 +20,10 @@ async def test_a_deletion_whose_process_died_left_checkpoints_for_ever(
         await threads.delete(USER, thread)  # and then nobody asks for the job
         assert await threads.deleted() == [thread]
         assert await it.checkpoints(thread) > 0
-        task = asyncio.create_task(jobs.erase_deleted(it.services, it.saver))
-        await wait_until(lambda: _nothing_left(store, thread))
+        periodic = {job.name: job for job in bind(JOBS, it.services, it.saver) if job.every}
+        await periodic["erase_deleted"].function()
+        assert await _nothing_left(store, thread)
         assert await threads.deleted() == []
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def _nothing_left(store: Store, thread: str) -> bool:

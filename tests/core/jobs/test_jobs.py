@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.errors import StoreUnavailable
+from core.errors import ConfigError, StoreUnavailable
 from core.jobs import jobs
-from core.jobs.jobs import Jobs, open_job_client, running_jobs
+from core.jobs.jobs import SHORTEST, Job, Jobs, open_job_client, running_jobs
 from core.store.redis import RedisClient
 from tests.support.waiting import wait_until
 
@@ -42,7 +42,7 @@ async def bench(url: str) -> AsyncGenerator[Bench]:
         async def note(*arguments: str) -> None:
             await it.note(*arguments)
 
-        async with running_jobs(url, (note,), broken=pytest.fail):
+        async with running_jobs(url, (Job("note", note),), broken=pytest.fail):
             yield it
 
 
@@ -108,8 +108,69 @@ async def test_an_orderly_stop_looked_like_a_broken_runner(
         async def note(*arguments: str) -> None:
             await it.note(*arguments)
 
-        async with running_jobs(redis_url, (note,), broken=told.set):
+        async with running_jobs(redis_url, (Job("note", note),), broken=told.set):
             await client.add("note", "a", key="k1")
             await wait_until(lambda: it.done == [("a",)], timeout=20)
         await asyncio.sleep(0)
     assert not told.is_set()
+
+
+# ---- periodic jobs
+
+
+async def test_a_periodic_job_runs_again_and_once_for_all_workers(
+    redis: RedisClient, redis_url: str
+) -> None:
+    runs: list[str] = []
+
+    def tidy(worker: str) -> tuple[Job]:
+        async def run() -> None:
+            runs.append(worker)
+
+        return (Job("tidy", run, every=SHORTEST),)
+
+    async with (
+        running_jobs(redis_url, tidy("one"), broken=pytest.fail),
+        running_jobs(redis_url, tidy("two"), broken=pytest.fail),
+    ):
+        began = datetime.now(UTC)
+        await wait_until(lambda: len(runs) >= 3, timeout=30)
+        assert datetime.now(UTC) - began >= 2 * SHORTEST * 0.9
+
+
+async def test_a_periodic_job_that_fails_runs_again(
+    redis: RedisClient, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs: list[str] = []
+
+    async def tidy() -> None:
+        runs.append("run")
+        raise StoreUnavailable("Redis is away")
+
+    async with running_jobs(redis_url, (Job("tidy", tidy, every=SHORTEST),), broken=pytest.fail):
+        await wait_until(lambda: len(runs) >= 2, timeout=30)
+    assert "job tidy: Redis is away; it runs again in 0:00:02" in caplog.text
+
+
+async def _takes_one(_argument: str) -> None: ...
+
+
+def _no_coroutine() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("jobs_", "words"),
+    [
+        ((Job("note", _takes_one), Job("note", _takes_one)), "two background jobs are called note"),
+        ((Job("a note", _takes_one),), "cannot be called 'a note'"),
+        ((Job("note", _no_coroutine),), "note is not an async function"),  # pyright: ignore[reportArgumentType]
+        ((Job("note", _takes_one, every=timedelta(hours=1)),), "periodic job note takes arguments"),
+        ((Job("note", _takes_one, every=timedelta(0)),), "note cannot run more often"),
+    ],
+)
+async def test_a_broken_entry_stops_the_start_by_name(
+    redis_url: str, jobs_: tuple[Job, ...], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        async with running_jobs(redis_url, jobs_, broken=pytest.fail):
+            pass
