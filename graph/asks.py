@@ -9,20 +9,22 @@ from core.asks.answering import Ask
 from core.asks.names import TOOLS
 from core.events import Json
 from core.services import Services
-from tools.base import Toolbox
+from tools.toolbox import Toolbox
 
 
 def tools(_services: Services, toolbox: Toolbox) -> Ask:
-    """The tools of this worker: name, description and whether it changes something."""
+    """The tools of this worker: name, description, what it does, and why it is not
+    offered."""
 
     async def answer(_argument: Json) -> Json:
         return [
             {
-                "name": name,
-                "description": skill.tool.description.split("\n\n")[0],
-                "effect": skill.effect,
+                "name": tool.name,
+                "description": tool.base.description.split("\n\n")[0],
+                "effect": tool.traits.effect,
+                "withheld": toolbox.withheld.get(tool.name),
             }
-            for name, skill in toolbox.skills.items()
+            for tool in toolbox.tools
         ]
 
     return Ask(TOOLS, answer)

@@ -22,7 +22,8 @@ from graph.build import build_graph, drawing
 from graph.checkpoint.select import Saver, open_saver, read_beside
 from graph.jobs import JOBS, bind
 from graph.runner import Runner
-from tools.base import Toolbox, Toolset
+from tools.base import Toolset
+from tools.toolbox import Toolbox
 from tools.toolsets import TOOLSETS, build_toolbox
 
 log = logging.getLogger(__name__)

@@ -32,7 +32,7 @@ from graph.checkpoint.select import Saver, for_turn, set_aside, settle, trim
 from graph.record import Record
 from graph.replay import replay
 from nodes.state import Context, Emit, State, TurnState
-from tools.base import Toolbox
+from tools.toolbox import Toolbox, TurnTools
 
 log = logging.getLogger(__name__)
 
@@ -114,13 +114,14 @@ class Runner:
     # ---- the graph
 
     async def _measured(self, turn: Turn, emit: Emit) -> None:
-        with measured_run(turn, self._toolbox.skills) as meter:
-            await self._work(turn, emit, meter.watching(emit))
+        tools = self._toolbox.for_turn(turn.message.user_id, turn.thread_id)
+        with measured_run(turn, tools.by_name) as meter:
+            await self._work(turn, tools, emit, meter.watching(emit))
 
-    async def _work(self, turn: Turn, tell: Emit, emit: Emit) -> None:
+    async def _work(self, turn: Turn, tools: TurnTools, tell: Emit, emit: Emit) -> None:
         """``tell`` shows again what was measured before, ``emit`` what is new."""
         graph = self._bound(turn)
-        context = Context(self._services, self._toolbox, turn, emit)
+        context = Context(self._services, tools, turn, emit)
         config: RunnableConfig = {
             "configurable": {"thread_id": turn.thread_id},
             "recursion_limit": RECURSION_LIMIT,

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.runtime import Runtime
 
 from core.events import (
@@ -14,7 +14,6 @@ from core.events import (
     Notice,
     ReasoningDelta,
     TextDelta,
-    ToolFinished,
     ToolStarted,
     TurnStarted,
     Usage,
@@ -31,6 +30,7 @@ from core.models.wire.pieces import (
 )
 from nodes.request.context import model_messages
 from nodes.request.offers import may_call_tools, offered
+from nodes.request.results import finished, result
 from nodes.request.room import Room
 from nodes.request.shown import BETWEEN, about, answer_id, show
 from nodes.state import (
@@ -42,7 +42,7 @@ from nodes.state import (
     current_answer,
     of_this_turn,
 )
-from tools.base import NO_TOOLS, Offer
+from tools.toolbox import NO_TOOLS, Offer
 
 TOOLS_SHARE = 3
 """Tools are offered where their schemas take at most a third of the context."""
@@ -245,11 +245,8 @@ def _refuse_invalid(answer: Answer, emit: Emit) -> list[AnyMessage]:
     """Calls whose arguments cannot be read are answered at once: nothing runs."""
     results: list[AnyMessage] = []
     for call in answer.invalid:
+        message = result({"id": call.id, "name": call.name}, "error", call.error)
         emit(ToolStarted(call.id, call.name, {}))
-        emit(ToolFinished(call.id, "error", call.error))
-        results.append(
-            ToolMessage(
-                call.error, tool_call_id=call.id, name=call.name, status="error", id=f"{call.id}-r"
-            )
-        )
+        emit(finished(message))
+        results.append(message)
     return results

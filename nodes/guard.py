@@ -9,31 +9,39 @@ from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from core.events import ToolFinished, ToolStarted
-from nodes.state import OUTCOME, Context, State, dangling_calls
+from core.events import ToolStarted
+from nodes.request.results import finished, result
+from nodes.state import Context, State, any_untrusted, dangling_calls
+from tools.toolbox import TurnTools
+
+AFTER_UNTRUSTED = (
+    "The tool {name!r} was not run: this conversation holds text of strangers (a tool brought it), "
+    "so the user would have to agree first, and there is no way to ask for it yet. Tell the user; "
+    "in a new conversation it can be called."
+)
 
 
 async def guard(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Refuse calls of tools that do not exist; the model is told which there are."""
-    known = runtime.context.toolbox.skills
+    """Refuse calls that must not run; the model is told why."""
+    tools, emit = runtime.context.tools, runtime.context.emit
     results: list[ToolMessage] = []
     for call in dangling_calls(state["messages"]):
-        if call["name"] in known:
+        text = tools.refusal(call["name"]) or _too_late(call["name"], tools, state)
+        if not text:
             continue
-        text = f"There is no tool {call['name']!r}. Tools: {', '.join(known)}."
-        runtime.context.emit(ToolStarted(str(call["id"]), call["name"], call["args"]))
-        runtime.context.emit(ToolFinished(str(call["id"]), "refused", text))
-        results.append(
-            ToolMessage(
-                text,
-                tool_call_id=call["id"],
-                name=call["name"],
-                status="error",
-                id=f"{call['id']}-r",
-                additional_kwargs={OUTCOME: "refused"},
-            )
-        )
+        message = result(call, "refused", text)
+        emit(ToolStarted(str(call["id"]), call["name"], call["args"]))
+        emit(finished(message))
+        results.append(message)
     return {"messages": results} if results else {}
+
+
+def _too_late(name: str, tools: TurnTools, state: State) -> str:
+    """Why a tool that only asks after text of strangers is refused; empty: it may run."""
+    if tools.by_name[name].traits.asks != "after_untrusted":
+        return ""
+    heard = state.get("untrusted", False) or any_untrusted(state["messages"])
+    return AFTER_UNTRUSTED.format(name=name) if heard else ""
 
 
 async def fan_out(state: State) -> Sequence[Send] | str:

@@ -16,7 +16,7 @@ from core.models.estimate import text_tokens
 from nodes.evaluate import transcript
 from nodes.request.ask import ask
 from nodes.request.window import overflow
-from nodes.state import Context, State
+from nodes.state import Context, State, any_untrusted
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,12 @@ async def remember(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     summary = await _summarise(state, old, runtime)
     if summary is None and len(state["messages"]) < HARD_LIMIT * size:
         return {}
-    gone = [RemoveMessage(id=str(message.id)) for message in old]
-    return {"messages": gone} if summary is None else {"messages": gone, "summary": summary}
+    update: dict[str, Any] = {"messages": [RemoveMessage(id=str(message.id)) for message in old]}
+    if summary is not None:
+        update["summary"] = summary
+    if any_untrusted(old):
+        update["untrusted"] = True
+    return update
 
 
 async def _summarise(state: State, old: list[AnyMessage], runtime: Runtime[Context]) -> str | None:

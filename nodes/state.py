@@ -17,7 +17,7 @@ from core.engine.mailbox import Turn
 from core.events import Event
 from core.services import Services
 from nodes.reducer import messages_reducer
-from tools.base import Toolbox
+from tools.toolbox import TurnTools
 
 SNAPSHOT_FREQUENCY = 10
 """Writes of messages between two snapshots of the window: loading replays half of them on
@@ -32,6 +32,9 @@ OUTCOME = "outcome"
 
 KEPT = "kept"
 """Key in additional_kwargs of tool results whose whole text is kept (core/engine/kept.py)."""
+
+UNTRUSTED = "untrusted"
+"""Key in additional_kwargs of tool results that hold text of strangers."""
 
 
 class TurnState(TypedDict):
@@ -53,7 +56,7 @@ class TurnState(TypedDict):
 
 class State(TypedDict):
     """What is checkpointed of a conversation. ``density``: the model server's tokens per token that
-    was estimated for it."""
+    was estimated for it; ``untrusted``: text of strangers has left the messages for the summary."""
 
     messages: Annotated[
         list[AnyMessage], DeltaChannel(messages_reducer, snapshot_frequency=SNAPSHOT_FREQUENCY)
@@ -62,6 +65,7 @@ class State(TypedDict):
     turn: TurnState
     passed: NotRequired[bool]
     density: NotRequired[float]
+    untrusted: NotRequired[bool]
 
 
 class ToolTask(TypedDict):
@@ -79,11 +83,12 @@ def untold(_event: Event) -> None:
 
 @dataclass(frozen=True)
 class Context:
-    """What every node may use. Services and tools are the same for all turns of a process; ``turn``
-    is the one under way, and ``emit`` tells those who follow it."""
+    """What every node may use. Services are the same for all turns of a process; ``turn`` is the
+    one under way, ``tools`` what it may call from its beginning to its end, and ``emit`` tells
+    those who follow it."""
 
     services: Services
-    toolbox: Toolbox
+    tools: TurnTools
     turn: Turn
     emit: Emit = untold
 
@@ -109,6 +114,11 @@ def answer_text(messages: list[AnyMessage]) -> str:
     """The text of the answer under way, what was said before a tool call included."""
     texts = [m.text for m in current_answer(messages) if isinstance(m, AIMessage)]
     return "\n\n".join(text for text in texts if text)
+
+
+def any_untrusted(messages: list[AnyMessage]) -> bool:
+    """Whether a tool brought text of strangers."""
+    return any(isinstance(m, ToolMessage) and m.additional_kwargs.get(UNTRUSTED) for m in messages)
 
 
 def dangling_calls(messages: list[AnyMessage]) -> list[dict[str, Any]]:

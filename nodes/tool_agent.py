@@ -6,17 +6,17 @@ import asyncio
 import logging
 from typing import Any
 
-from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
 from core.engine.kept import KeptResults, is_kept, pointer, result_id
 from core.engine.ledger import Ledger
 from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
-from core.events import ToolFinished, ToolStarted, ToolStatus, scrub
+from core.events import ToolStarted, ToolStatus, scrub
 from core.models.estimate import head, text_tokens
-from nodes.state import KEPT, OUTCOME, Context, ToolTask
-from tools.base import Caller, Skill
+from nodes.request.results import finished, result, shortened
+from nodes.state import KEPT, UNTRUSTED, Context, ToolTask
+from tools.base import Caller, Tool
 from tools.shares import KEPT_SHARE, SHOWN_SHARE
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,6 @@ MAX_RESULT = 20_000
 
 SHORT = 1000
 """Characters of a result that fits everywhere: nobody looks at the context for it."""
-
-MAX_SUMMARY = 400
 
 UNKNOWN = (
     "Outcome unknown: the assistant stopped while this ran. It was not run again. "
@@ -40,39 +38,39 @@ async def tool_agent(state: ToolTask, runtime: Runtime[Context]) -> dict[str, An
     through."""
     call, turn, emit = state["call"], runtime.context.turn, runtime.context.emit
     emit(ToolStarted(call["id"], call["name"], call["args"]))
-    caller = Caller(turn.message.user_id, turn.thread_id, turn.run_id)
-    status, text = await once(runtime.context, call, caller)
-    emit(ToolFinished(call["id"], status, shortened(text, MAX_SUMMARY)))
-    more: dict[str, Any] = {} if status in ("ok", "error") else {OUTCOME: status}
-    if is_kept(text, result_id(caller.run_id, call["id"])):
-        more[KEPT] = True
-    message = ToolMessage(
-        text,
-        tool_call_id=call["id"],
-        name=call["name"],
-        status="success" if status == "ok" else "error",
-        id=f"{call['id']}-r",
-        additional_kwargs=more,
-    )
+    tool = runtime.context.tools.by_name.get(call["name"])
+    if tool is None:
+        # The guard let it pass in an earlier attempt of the turn; since then the tool went away.
+        message = result(call, "refused", runtime.context.tools.refusal(call["name"]))
+    else:
+        caller = Caller(turn.message.user_id, turn.thread_id, turn.run_id)
+        status, text = await once(runtime.context, tool, call, caller)
+        marks = {
+            KEPT: is_kept(text, result_id(caller.run_id, call["id"])),
+            UNTRUSTED: tool.traits.untrusted,
+        }
+        message = result(call, status, text, **{mark: True for mark, held in marks.items() if held})
+    emit(finished(message))
     return {"messages": [message]}
 
 
-async def once(context: Context, call: dict[str, Any], caller: Caller) -> tuple[ToolStatus, str]:
+async def once(
+    context: Context, tool: Tool, call: dict[str, Any], caller: Caller
+) -> tuple[ToolStatus, str]:
     """Outcome and shown result of a call. One that changes something is run at most once, over
     crashes and resumed turns."""
-    skill = context.toolbox.skills[call["name"]]
-    seconds = context.services.settings.current.orchestrator.tool_timeout
-    if skill.effect == "read":
-        status, text = await run_call(skill, call["args"], caller, seconds)
-        return status, await presented(context, skill, caller, call["id"], text)
+    seconds = tool.traits.timeout or context.services.settings.current.orchestrator.tool_timeout
+    if tool.traits.effect == "read":
+        status, text = await run_call(tool, call["args"], caller, seconds)
+        return status, await presented(context, tool, caller, call["id"], text)
     ledger, turn = Ledger(context.services.store), context.turn
     known = await ledger.begin(turn, call["id"])
     if known is not None and known.status is not None:
         return known.status, known.text
-    if known is not None and not skill.repeatable:
+    if known is not None and not tool.traits.repeatable:
         return "unknown", UNKNOWN
-    status, text = await run_call(skill, call["args"], caller, seconds)
-    text = await presented(context, skill, caller, call["id"], text)
+    status, text = await run_call(tool, call["args"], caller, seconds)
+    text = await presented(context, tool, caller, call["id"], text)
     try:
         await ledger.finish(turn, call["id"], status, text)
     except StoreError as error:
@@ -80,9 +78,9 @@ async def once(context: Context, call: dict[str, Any], caller: Caller) -> tuple[
     return status, text
 
 
-async def presented(context: Context, skill: Skill, caller: Caller, call_id: str, text: str) -> str:
+async def presented(context: Context, tool: Tool, caller: Caller, call_id: str, text: str) -> str:
     """The result as the model sees it: whole, or its beginning and how to read on."""
-    if len(text) <= SHORT or skill.reads_kept:
+    if len(text) <= SHORT or tool.traits.reads_kept:
         return shortened(text, 2 * MAX_RESULT)
     services = context.services
     window = await services.gateway.context_window(services.settings.current)
@@ -93,19 +91,19 @@ async def presented(context: Context, skill: Skill, caller: Caller, call_id: str
     try:
         kept = await KeptResults(services.store).keep(context.turn, name, text)
     except (StoreError, Fenced) as error:
-        log.warning("run %s: result of %s not kept: %s", caller.run_id, skill.tool.name, error)
+        log.warning("run %s: result of %s not kept: %s", caller.run_id, tool.name, error)
         return shortened(text, len(shown))
     return shown + pointer(name, shown=len(shown), kept=kept, total=len(text))
 
 
 async def run_call(
-    skill: Skill, arguments: dict[str, Any], caller: Caller, seconds: float
+    tool: Tool, arguments: dict[str, Any], caller: Caller, seconds: float
 ) -> tuple[ToolStatus, str]:
     """Outcome and result of one call, within its time."""
-    name = skill.tool.name
+    name = tool.name
     try:
         async with asyncio.timeout(seconds):
-            result = await skill.tool.ainvoke({**arguments, "caller": caller})
+            returned = await tool.base.ainvoke({**arguments, "caller": caller})
     except StoreUnavailable:
         raise  # the turn goes on from here when Redis is back
     except AssistantError as error:
@@ -117,7 +115,7 @@ async def run_call(
     except Exception:  # a tool may fail in any way; the turn goes on, the traceback is in the log
         log.exception("tool %s failed in run %s", name, caller.run_id)
         return "error", f"{name} failed with an internal error; the log has the details"
-    return "ok", scrub(str(result))
+    return "ok", scrub(str(returned))
 
 
 def _explain(name: str, error: ValidationError) -> str:
@@ -127,10 +125,3 @@ def _explain(name: str, error: ValidationError) -> str:
         for item in error.errors(include_url=False, include_input=False)
     )
     return f"wrong arguments for {name}: {wrong}"
-
-
-def shortened(text: str, limit: int) -> str:
-    """The text, or its beginning and how much more there is."""
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]}\n… ({len(text) - limit} more characters)"

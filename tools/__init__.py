@@ -1,1 +1,1 @@
-"""Skills: what the model may do. One file per toolset, one explicit list."""
+"""Tools: what the model may do. One file per toolset, one explicit list."""

@@ -1,8 +1,10 @@
-"""A skill is a LangChain tool and what we must know to run it safely."""
+"""A tool is a LangChain tool and what must be known to run it safely."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -10,10 +12,13 @@ from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from core.errors import ConfigError
-from core.models.estimate import tools_tokens
 from core.services import Services
 
-Effect = Literal["read", "write"]
+Effect = Literal["read", "write", "send", "execute"]
+Asks = Literal["never", "after_untrusted", "always"]
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Names that model servers take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,63 +35,74 @@ InjectedCaller = Annotated[Caller, InjectedToolArg]
 
 
 @dataclass(frozen=True, slots=True)
-class Skill:
-    """A tool, whether it changes anything, and whether running it twice equals running it once.
+class Traits:
+    """What decides whether a tool is offered and how its calls are run."""
 
-    ``reads_kept``: it reads results that were too long; it is offered while there are such, and
-    its own results are never kept.
-    """
-
-    tool: BaseTool
     effect: Effect = "read"
+    """What it does: reads, changes what is stored, sends to others, or runs code. All but reading
+    is recorded, and a call that has finished is never run again."""
+
     repeatable: bool = True
+    """Running it twice equals running it once. A call of one that is not, and that a crash cut off,
+    is reported as "outcome unknown" instead of being run again."""
+
+    untrusted: bool = False
+    """Its results hold text of strangers. They are marked, and from then on the conversation may
+    not call what ``asks`` "after_untrusted"."""
+
+    asks: Asks = "never"
+    """When the user must agree to a call. Nobody can be asked yet: "always" is not offered, and
+    "after_untrusted" is refused once the conversation holds an untrusted result."""
+
+    needs_sandbox: bool = False
+    """It must not run outside a sandbox. There is none yet: it is not offered."""
+
+    timeout: float | None = None
+    """Seconds that a call may take; None: ``orchestrator.tool_timeout``."""
+
     reads_kept: bool = False
+    """It reads results that were too long. It is offered while there are such, and its own results
+    are never kept."""
 
 
-def skill(
-    function: Callable[..., Awaitable[str]],
-    *,
-    effect: Effect = "read",
-    repeatable: bool = True,
-    reads_kept: bool = False,
-) -> Skill:
-    """A skill from an async function: its name and docstring are what the model reads."""
-    tool = StructuredTool.from_function(coroutine=function, parse_docstring=True)
-    return Skill(tool, effect, repeatable, reads_kept)
+@dataclass(frozen=True, slots=True, eq=False)
+class Tool:
+    """What the model may call. ``schema`` is the tool as model servers want it, made once."""
+
+    base: BaseTool
+    traits: Traits
+    schema: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name that the model calls."""
+        return self.base.name
 
 
-Toolset = Callable[[Services], Sequence[Skill]]
+Toolset = Callable[[Services], Sequence[Tool]]
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """Tools that a request offers: their names, their schemas as model servers want them, and what
-    these cost, estimated."""
+def tool(function: Callable[..., Awaitable[str]], traits: Traits = Traits()) -> Tool:
+    """A tool from an async function: its name and docstring are what the model reads.
 
-    names: frozenset[str]
-    schemas: list[dict[str, Any]]
-    tokens: int
-
-
-def offer(skills: Sequence[Skill]) -> Offer:
-    """An offer of some skills."""
-    schemas = [convert_to_openai_tool(entry.tool) for entry in skills]
-    return Offer(frozenset(entry.tool.name for entry in skills), schemas, tools_tokens(schemas))
-
-
-NO_TOOLS = offer(())
+    Raises ConfigError.
+    """
+    name = getattr(function, "__name__", "")
+    if not inspect.iscoroutinefunction(function):
+        raise ConfigError(f"tool {name!r} is no async function")
+    if not inspect.getdoc(function):
+        raise ConfigError(f"tool {name!r} has no docstring, which is what the model reads of it")
+    try:
+        base = StructuredTool.from_function(coroutine=function, parse_docstring=True)
+    except (ValueError, TypeError, NameError) as error:
+        raise ConfigError(f"tool {name!r} cannot be described to the model: {error}") from error
+    return wrapped(base, traits)
 
 
-class Toolbox:
-    """All skills of this process by name, and what is offered of them."""
-
-    def __init__(self, skills: Sequence[Skill]) -> None:
-        self.skills: Mapping[str, Skill] = {entry.tool.name: entry for entry in skills}
-        if len(self.skills) != len(skills):
-            names = [entry.tool.name for entry in skills]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise ConfigError(f"two skills have the same name: {', '.join(twice)}")
-        self.everything = offer(skills)
-        self.usual = offer([entry for entry in skills if not entry.reads_kept])
-        """While there is no kept result: a schema that cannot be used costs tokens all the same."""
-        self.reading = offer([entry for entry in skills if entry.reads_kept])
+def wrapped(base: BaseTool, traits: Traits) -> Tool:
+    """A tool from one of LangChain's. Raises ConfigError."""
+    if NAME.fullmatch(base.name) is None:
+        raise ConfigError(f"tool {base.name!r} needs a name of at most 64 letters, digits, _ and -")
+    if traits.timeout is not None and traits.timeout <= 0:
+        raise ConfigError(f"tool {base.name!r} has a timeout of {traits.timeout:g} seconds")
+    return Tool(base, traits, convert_to_openai_tool(base))

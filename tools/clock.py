@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 from core.accounts.profile import check_zone
 from core.errors import Invalid, ToolError
 from core.services import Services
-from tools.base import InjectedCaller, Skill, skill
+from tools.base import InjectedCaller, Tool, tool
 
 
-def toolset(services: Services) -> Sequence[Skill]:
+def toolset(services: Services) -> Sequence[Tool]:
     """current_time."""
 
     async def current_time(caller: InjectedCaller, time_zone: str = "") -> str:
@@ -25,7 +25,7 @@ def toolset(services: Services) -> Sequence[Skill]:
         stored = (await services.profiles.get(caller.user_id)).get("time_zone", "")
         return describe_now(time_zone.strip() or stored)
 
-    return (skill(current_time),)
+    return (tool(current_time),)
 
 
 def describe_now(zone_name: str) -> str:

@@ -9,7 +9,7 @@ from core.engine.kept import KeptResults
 from core.errors import ToolError
 from core.models.estimate import head, text_tokens
 from core.services import Services
-from tools.base import InjectedCaller, Skill, skill
+from tools.base import InjectedCaller, Tool, Traits, tool
 from tools.shares import shown_tokens
 
 MOST = 20_000
@@ -20,7 +20,7 @@ AROUND = 120
 """Characters that are shown on each side of a match."""
 
 
-def toolset(services: Services) -> Sequence[Skill]:
+def toolset(services: Services) -> Sequence[Tool]:
     """read_result."""
     kept = KeptResults(services.store)
 
@@ -48,7 +48,7 @@ def toolset(services: Services) -> Sequence[Skill]:
             return found(text, find, start, tokens)
         return part(text, start, min(max(length, 1), MOST), tokens)
 
-    return (skill(read_result, reads_kept=True),)
+    return (tool(read_result, Traits(reads_kept=True)),)
 
 
 def part(text: str, start: int, length: int, tokens: int) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from core.errors import Invalid, ToolError
 from core.services import Services
-from tools.base import InjectedCaller, Skill, skill
+from tools.base import InjectedCaller, Tool, Traits, tool
 
 
-def toolset(services: Services) -> Sequence[Skill]:
+def toolset(services: Services) -> Sequence[Tool]:
     """get_profile, set_profile."""
 
     async def get_profile(caller: InjectedCaller) -> str:
@@ -40,4 +40,4 @@ def toolset(services: Services) -> Sequence[Skill]:
             raise ToolError(str(error)) from error
         return f"stored {key}: {value}" if value.strip() else f"removed {key}"
 
-    return (skill(get_profile), skill(set_profile, effect="write"))
+    return (tool(get_profile), tool(set_profile, Traits(effect="write")))

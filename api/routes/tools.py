@@ -16,7 +16,9 @@ class ToolInfo(BaseModel):
 
     name: str
     description: str
-    effect: Literal["read", "write"]
+    effect: Literal["read", "write", "send", "execute"]
+    withheld: str | None = None
+    """Why the model is not offered it."""
 
 
 class ToolList(BaseModel):

@@ -17,10 +17,10 @@ MAX_BYTES = 2 * 1024 * 1024
 MAX_RESULT_BYTES = 1024 * 1024
 """Of one result, in UTF-8; the beginning is kept."""
 
-READ_SKILL = "read_result"
-"""The skill that reads kept results; ``tools/kept_results.py``."""
+READ_TOOL = "read_result"
+"""The tool that reads kept results; ``tools/kept_results.py``."""
 
-POINTER = re.compile(rf"\n\[[^\[\]\n]*{READ_SKILL}\(result_id=\"r[0-9a-f]{{10}}\"[^\[\]\n]*\]\Z")
+POINTER = re.compile(rf"\n\[[^\[\]\n]*{READ_TOOL}\(result_id=\"r[0-9a-f]{{10}}\"[^\[\]\n]*\]\Z")
 """The last line of a result that is kept."""
 
 
@@ -58,10 +58,10 @@ def pointer(name: str, *, shown: int, kept: int, total: int) -> str:
     """The line under a result that says how to read on."""
     more = "" if kept == total else f", the first {kept} of them kept"
     if shown == total:
-        return f'\n[All {total} characters. Read again with {READ_SKILL}(result_id="{name}").]'
+        return f'\n[All {total} characters. Read again with {READ_TOOL}(result_id="{name}").]'
     return (
         f"\n[Only the first {shown} of {total} characters{more}. "
-        f'Read on with {READ_SKILL}(result_id="{name}", offset={shown}).]'
+        f'Read on with {READ_TOOL}(result_id="{name}", offset={shown}).]'
     )
 
 

@@ -7,7 +7,7 @@ from langchain_core.messages import AnyMessage, ToolMessage
 from core.settings.groups import Settings
 from nodes.request.window import window
 from nodes.state import KEPT, Context, State, TurnState, of_this_turn
-from tools.base import NO_TOOLS, Offer
+from tools.toolbox import NO_TOOLS, Offer
 
 READ_ROUNDS = 3
 """Rounds beyond the allowed ones in which the model may read on in a result of this turn that was
@@ -22,14 +22,14 @@ def may_call_tools(turn: TurnState, settings: Settings) -> bool:
 def offered(state: State, context: Context) -> Offer:
     """All tools that may be of use now. The one that reads kept results only while the model sees
     one: what it cannot use costs tokens all the same."""
-    settings, toolbox, turn = context.services.settings.current, context.toolbox, state["turn"]
+    settings, tools, turn = context.services.settings.current, context.tools, state["turn"]
     if may_call_tools(turn, settings):
         seen = window(state["messages"], settings.memory.short_term_window)
-        return toolbox.everything if _any_kept(seen) else toolbox.usual
+        return tools.everything if _any_kept(seen) else tools.usual
     more = turn["rounds"] < _rounds(turn, settings) + READ_ROUNDS
-    names = toolbox.reading.names
+    names = tools.reading.names
     if more and any(_is_long(message, names) for message in of_this_turn(state["messages"])):
-        return toolbox.reading
+        return tools.reading
     return NO_TOOLS
 
 

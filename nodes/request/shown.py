@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 
 from core.events import (
     MessageCompleted,
     TextDelta,
-    ToolFinished,
     ToolStarted,
-    ToolStatus,
     Usage,
 )
-from nodes.state import OUTCOME, Emit
+from nodes.request.results import finished
+from nodes.state import Emit
 
 BETWEEN = "\n\n"
 """Stands between what was said before a tool call and after it."""
-
-SUMMARY = 400
-"""Characters of a tool's result that users see."""
 
 
 def answer_id(run_id: str) -> str:
@@ -45,7 +41,7 @@ def show(messages: Sequence[AnyMessage], run_id: str, emit: Emit) -> None:
         for call in message.tool_calls:
             if (result := results.get(str(call["id"]))) is not None:
                 emit(ToolStarted(str(call["id"]), call["name"], call["args"]))
-                emit(ToolFinished(str(call["id"]), _status(result), result.text[:SUMMARY]))
+                emit(finished(result))
         if not message.tool_calls:
             emit(_completed(message, run_id, text))
 
@@ -59,10 +55,3 @@ def _completed(message: AIMessage, run_id: str, text: str) -> MessageCompleted:
     prompt, completion, estimated = message.response_metadata.get("u", (0, 0, True))
     usage = Usage(prompt, completion, estimated)
     return MessageCompleted(answer_id(run_id), text, usage, message.response_metadata.get("m", ""))
-
-
-def _status(result: ToolMessage) -> ToolStatus:
-    known = result.additional_kwargs.get(OUTCOME)
-    if known is not None:
-        return cast("ToolStatus", known)
-    return "error" if result.status == "error" else "ok"

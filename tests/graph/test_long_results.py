@@ -15,13 +15,13 @@ from nodes.request.offers import READ_ROUNDS
 from nodes.tool_agent import SHORT, once, presented
 from tests.support.studio import Reply, calls, in_order, kinds, shown, studio, text
 from tools import kept_results
-from tools.base import Caller, Skill, skill
+from tools.base import Caller, Tool, Traits, tool
 
 LOG = "".join(f"line {number} of the log\n" for number in range(30_000))
 SMALL: dict[str, Any] = {"model": {"context_window": 8192}}
 
 
-def tools(done: list[str]) -> list[Skill]:
+def tools(done: list[str]) -> list[Tool]:
     async def fetch(size: int = len(LOG)) -> str:
         """Read the log.
 
@@ -35,7 +35,7 @@ def tools(done: list[str]) -> list[Skill]:
         done.append("built")
         return LOG
 
-    return [skill(fetch), skill(build, effect="write", repeatable=False)]
+    return [tool(fetch), tool(build, Traits(effect="write", repeatable=False))]
 
 
 def offered(body: dict[str, Any]) -> set[str]:
@@ -69,7 +69,7 @@ async def test_the_model_reads_on_in_the_same_turn(store: Store, tmp_path: Path)
         store,
         tmp_path,
         reader([at]),
-        skills=tools([]),
+        tools=tools([]),
         toolsets=(kept_results.toolset,),
         **SMALL,
     ) as it:
@@ -95,7 +95,7 @@ async def test_reading_on_has_an_end(store: Store, tmp_path: Path) -> None:
         store,
         tmp_path,
         reader([1] * 50),
-        skills=tools([]),
+        tools=tools([]),
         toolsets=(kept_results.toolset,),
         **SMALL,
     ) as it:
@@ -110,7 +110,7 @@ async def test_while_reading_on_nothing_else_may_be_called(store: Store, tmp_pat
     done: list[str] = []
     script = in_order(calls(("fetch", {})), calls(("build", {}), words="So be it."))
     async with studio(
-        store, tmp_path, script, skills=tools(done), toolsets=(kept_results.toolset,), **SMALL
+        store, tmp_path, script, tools=tools(done), toolsets=(kept_results.toolset,), **SMALL
     ) as it:
         told = await it.say(await it.desk.thread(), "Go on.")
         assert shown(told) == "So be it."
@@ -118,8 +118,8 @@ async def test_while_reading_on_nothing_else_may_be_called(store: Store, tmp_pat
 
 
 async def test_a_short_result_costs_nothing(store: Store, tmp_path: Path) -> None:
-    async with studio(store, tmp_path, in_order(text("x")), skills=tools([])) as it:
-        fetch = it.toolbox.skills["fetch"]
+    async with studio(store, tmp_path, in_order(text("x")), tools=tools([])) as it:
+        fetch = tools([])[0]
         caller = Caller("u1", "t", "t.r")
         thread = await it.desk.thread()
         await it.desk.send(thread)
@@ -136,7 +136,7 @@ async def test_a_result_that_may_have_to_share_its_room_is_kept_too(
     """A round of many calls shortened results that nobody could read on in."""
     many = in_order(calls(*[("fetch", {"size": 5000})] * 8), text("Done."))
     async with studio(
-        store, tmp_path, many, skills=tools([]), toolsets=(kept_results.toolset,), **SMALL
+        store, tmp_path, many, tools=tools([]), toolsets=(kept_results.toolset,), **SMALL
     ) as it:
         thread = await it.desk.thread()
         assert shown(await it.say(thread, "Fetch them.")) == "Done."
@@ -151,15 +151,16 @@ async def test_a_result_is_recorded_once_and_replayed_as_it_was(
     store: Store, tmp_path: Path
 ) -> None:
     done: list[str] = []
-    async with studio(store, tmp_path, in_order(text("x")), skills=tools(done), **SMALL) as it:
+    async with studio(store, tmp_path, in_order(text("x")), tools=tools(done), **SMALL) as it:
         thread = await it.desk.thread()
         await it.desk.send(thread)
         turn = await it.take(thread)
         context = it.context(turn)
         call: dict[str, Any] = {"id": "call_0", "name": "build", "args": {}}
         caller = Caller("u1", thread, turn.run_id)
-        first = await once(context, call, caller)
-        again = await once(context, call, caller)
+        build = tools(done)[1]
+        first = await once(context, build, call, caller)
+        again = await once(context, build, call, caller)
         assert first == again
         assert done == ["built"]
         name = result_id(turn.run_id, "call_0")
@@ -171,12 +172,12 @@ async def test_a_result_is_recorded_once_and_replayed_as_it_was(
 async def test_a_result_that_cannot_be_kept_says_only_how_much_there_was(
     store: Store, tmp_path: Path, name: str
 ) -> None:
-    async with studio(store, tmp_path, in_order(text("x")), skills=tools([]), **SMALL) as it:
+    async with studio(store, tmp_path, in_order(text("x")), tools=tools([]), **SMALL) as it:
         thread = await it.desk.thread()
         await it.desk.send(thread)
         turn = await it.take(thread)
         context = it.context(replace(turn, epoch=turn.epoch - 1))
-        chosen = it.toolbox.skills[name]
+        chosen = {tool.name: tool for tool in tools([])}[name]
         words = await presented(context, chosen, Caller("u1", thread, turn.run_id), "c", LOG)
         assert words.endswith("more characters)")
         assert "read_result" not in words

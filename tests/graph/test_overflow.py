@@ -19,13 +19,13 @@ from tests.support.gateways import opened
 from tests.support.strict_server import SCRIPTS, Manner, StrictServer, tokens, words
 from tests.support.studio import Reply, Studio, shown, studio
 from tools import kept_results, user_profile
-from tools.base import Skill, skill
+from tools.base import Tool, Traits, tool
 
 EXAMPLES = 6
 """Conversations of each kind of server."""
 
 
-def tools(random: random.Random, context: int) -> list[Skill]:
+def tools(random: random.Random, context: int) -> list[Tool]:
     """Tools with results of any length."""
 
     async def fetch(place: str) -> str:
@@ -45,7 +45,7 @@ def tools(random: random.Random, context: int) -> list[Skill]:
         """
         return f"{len(text)} characters written to {place}"
 
-    return [skill(fetch), skill(write, effect="write")]
+    return [tool(fetch), tool(write, Traits(effect="write"))]
 
 
 @asynccontextmanager
@@ -61,7 +61,7 @@ async def strict(
         store,
         home,
         script,
-        skills=tools(random.Random(seed), server.context),
+        tools=tools(random.Random(seed), server.context),
         toolsets=(user_profile.toolset, kept_results.toolset),
         about=server.about,
         **groups,

@@ -27,10 +27,10 @@ from tests.support.studio import (
     thinking,
 )
 from tests.support.waiting import wait_until
-from tools.base import Skill, skill
+from tools.base import Tool, tool
 
 
-def tools() -> list[Skill]:
+def tools() -> list[Tool]:
     """Tools that work, fail and hang."""
 
     async def double(number: int) -> str:
@@ -54,7 +54,7 @@ def tools() -> list[Skill]:
         await asyncio.Event().wait()
         return ""
 
-    return [skill(double), skill(refuse), skill(crash), skill(hang)]
+    return [tool(double), tool(refuse), tool(crash), tool(hang)]
 
 
 def is_grader(body: dict[str, Any]) -> bool:
@@ -104,7 +104,7 @@ async def test_a_turn_with_tools(store: Store, tmp_path: Path) -> None:
         calls(("double", {"number": 4}), ("double", {"number": 5}), words="Let me see."),
         text("It is 8 and 10."),
     )
-    async with studio(store, tmp_path, script, skills=tools()) as it:
+    async with studio(store, tmp_path, script, tools=tools()) as it:
         thread = await it.desk.thread()
         told = await it.say(thread, "Double 4 and 5")
         assert shown(told) == "Let me see.\n\nIt is 8 and 10."
@@ -131,7 +131,7 @@ async def test_real_outcomes_of_bad_calls(store: Store, tmp_path: Path) -> None:
         text("That did not work."),
     )
     groups: dict[str, Any] = {"orchestrator": {"tool_timeout": 0.2}}
-    async with studio(store, tmp_path, script, skills=tools(), **groups) as it:
+    async with studio(store, tmp_path, script, tools=tools(), **groups) as it:
         thread = await it.desk.thread()
         told = await it.say(thread, "Try all")
         ends = {e.data["call_id"]: e.data for e in told if e.type == "tool_finished"}
@@ -154,7 +154,7 @@ async def test_without_autonomy_tools_run_once_then_the_model_must_answer(
 ) -> None:
     """A model that calls tools for ever ran into the limit of 500 steps."""
     stubborn = in_order(calls(("double", {"number": 1}), ids="same"))
-    async with studio(store, tmp_path, stubborn, skills=tools()) as it:
+    async with studio(store, tmp_path, stubborn, tools=tools()) as it:
         thread = await it.desk.thread()
         told = await it.say(thread, "Go on")
         assert [e.type for e in told].count("tool_started") == 1
@@ -174,7 +174,7 @@ async def test_call_ids_that_a_server_uses_again(store: Store, tmp_path: Path) -
         calls(("double", {"number": 2}), ids="call"),
         text("4"),
     )
-    async with studio(store, tmp_path, script, skills=tools()) as it:
+    async with studio(store, tmp_path, script, tools=tools()) as it:
         thread = await it.desk.thread()
         await it.say(thread, "one")
         told = await it.say(thread, "two")
@@ -286,7 +286,7 @@ async def _said(it: Any, thread: str) -> bool:
 
 async def test_calls_left_behind_by_a_stop_are_mended(store: Store, tmp_path: Path) -> None:
     script = in_order(calls(("hang", {}), ("double", {"number": 3})), text("Fine."))
-    async with studio(store, tmp_path, script, skills=tools()) as it:
+    async with studio(store, tmp_path, script, tools=tools()) as it:
         thread = await it.desk.thread()
         run = (await it.desk.send(thread)).run_id
         turns = it.turns()
@@ -348,8 +348,8 @@ async def test_a_run_that_was_taken_over_stops_and_no_tool_takes_that_for_its_ow
         return "waited"
 
     script = in_order(calls(("lose", {}), ("wait", {})), text("Never said."))
-    skills = [skill(lose), skill(wait)]
-    async with studio(store, tmp_path, script, skills=skills) as it:
+    lost = [tool(lose), tool(wait)]
+    async with studio(store, tmp_path, script, tools=lost) as it:
         thread = await it.desk.thread()
         run = (await it.desk.send(thread, "m1", "Try both")).run_id
         assert await it.turns().take(await it.take(thread)) is None
@@ -368,7 +368,7 @@ async def test_tools_change_what_the_same_turn_knows_of_the_user(
         return "done"
 
     script = in_order(calls(("rename", {})), text("Hello Grace."))
-    async with studio(store, tmp_path, script, skills=[skill(rename)]) as it:
+    async with studio(store, tmp_path, script, tools=[tool(rename)]) as it:
         thread = await it.desk.thread()
         await it.services.profiles.update(USER, {"name": "Ada"})
         await it.say(thread, "Call me Grace")

@@ -24,6 +24,7 @@ from tests.support.studio import (
     Studio,
     Told,
     calls,
+    died,
     in_order,
     pieces,
     shown,
@@ -32,10 +33,10 @@ from tests.support.studio import (
     text,
 )
 from tests.support.waiting import wait_until
-from tools.base import Skill, skill
+from tools.base import Tool, Traits, tool
 
 
-def counting(done: list[str]) -> list[Skill]:
+def counting(done: list[str]) -> list[Tool]:
     """A tool that only reads, and one whose effects are counted."""
 
     async def double(number: int) -> str:
@@ -55,7 +56,7 @@ def counting(done: list[str]) -> list[Skill]:
         done.append(letter)
         return f"posted {letter}"
 
-    return [skill(double), skill(post, effect="write", repeatable=False)]
+    return [tool(double), tool(post, Traits(effect="write", repeatable=False))]
 
 
 def by_content(body: dict[str, Any]) -> Reply:
@@ -64,11 +65,6 @@ def by_content(body: dict[str, Any]) -> Reply:
     if not results:
         return calls(("double", {"number": 4}), ("post", {"letter": "A"}), words="Working.")
     return text(f"Results: {', '.join(m['content'] for m in results)}.")
-
-
-async def died(it: Studio, thread: str) -> None:
-    """Time passes: the lease of the dead worker runs out."""
-    await it.desk.redis.delete(keys.lease(thread))
 
 
 @dataclass
@@ -112,7 +108,7 @@ async def test_cut_off_at_any_request_the_resumed_turn_ends_with_the_same_text(
     done: list[str] = []
     async with (
         fault_proxy(redis_url) as proxy,
-        studio(store, tmp_path, by_content, skills=counting(done)) as it,
+        studio(store, tmp_path, by_content, tools=counting(done)) as it,
     ):
         at = 1
         while (cut := await cut_and_resumed(it, proxy, at, after=after)).happened:
@@ -143,10 +139,10 @@ async def test_cut_off_at_any_request_a_long_result_has_the_same_name(
         """
         return f"posted {letter} " * 9000
 
-    skills = [*counting([])[:1], skill(post, effect="write", repeatable=False)]
+    tools = [*counting([])[:1], tool(post, Traits(effect="write", repeatable=False))]
     async with (
         fault_proxy(redis_url) as proxy,
-        studio(store, tmp_path, by_content, skills=skills) as it,
+        studio(store, tmp_path, by_content, tools=tools) as it,
     ):
         at = 1
         while (cut := await cut_and_resumed(it, proxy, at, after=bool(at % 2))).happened:
@@ -180,8 +176,8 @@ async def test_cut_off_in_a_tool_its_effect_is_not_repeated(store: Store, tmp_pa
         return ""
 
     script = in_order(calls(("post", {"letter": "A"})), text("I do not know."))
-    skills = [skill(post, effect="write", repeatable=False)]
-    async with studio(store, tmp_path, script, skills=skills) as it:
+    tools = [tool(post, Traits(effect="write", repeatable=False))]
+    async with studio(store, tmp_path, script, tools=tools) as it:
         thread = await it.desk.thread()
         run = (await it.desk.send(thread)).run_id
         dying = asyncio.create_task(it.turns("A").take(await it.take(thread, "A")))
@@ -220,7 +216,7 @@ async def test_a_turn_waits_for_redis(store: Store, redis_url: str, tmp_path: Pa
     async with (
         fault_proxy(redis_url) as proxy,
         open_store(proxy.url) as away,
-        studio(store, tmp_path, by_content, skills=counting(done)) as it,
+        studio(store, tmp_path, by_content, tools=counting(done)) as it,
     ):
         thread = await it.desk.thread()
         run = (await it.desk.send(thread)).run_id
@@ -259,7 +255,7 @@ async def test_thinking_without_an_opening_tag_keeps_the_tools(
         calls(("double", {"number": 4}), words="First."),
         pieces("I ponder", "\n</think>\n", "It is 8."),
     )
-    async with studio(store, tmp_path, script, skills=counting([])) as it:
+    async with studio(store, tmp_path, script, tools=counting([])) as it:
         thread = await it.desk.thread()
         told = await it.say(thread, "Hi")
         assert shown(told) == "First.\n\nIt is 8."
@@ -333,7 +329,7 @@ async def test_deleted_while_it_ran_nothing_comes_back(store: Store, tmp_path: P
         return "waited"
 
     script = in_order(calls(("wait", {})), text("Done."))
-    async with studio(store, tmp_path, script, skills=[skill(wait)]) as it:
+    async with studio(store, tmp_path, script, tools=[tool(wait)]) as it:
         thread = await it.desk.thread()
         await it.desk.send(thread)
         working = asyncio.create_task(it.turns().take(await it.take(thread)))

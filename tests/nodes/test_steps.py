@@ -18,7 +18,7 @@ from nodes.recall import mended
 from nodes.request.window import is_user, overflow, window
 from nodes.state import INTERNAL, answer_text, current_answer, dangling_calls, of_this_turn
 from nodes.tool_agent import run_call
-from tools.base import Caller, InjectedCaller, Skill, skill
+from tools.base import Caller, InjectedCaller, Tool, tool
 
 CALLER = Caller("u1", "t1", "t1.r")
 
@@ -165,7 +165,7 @@ class Wanted(BaseModel):
     size: int
 
 
-def skills() -> dict[str, Skill]:
+def made() -> dict[str, Tool]:
     async def good(caller: InjectedCaller, word: str, times: int = 1) -> str:
         """Repeat.
 
@@ -201,8 +201,8 @@ def skills() -> dict[str, Skill]:
         """Return what UTF-8 cannot hold."""
         return "a\ud800"
 
-    made = [skill(f) for f in (good, deep, sorry, crash, hang, odd)]
-    return {entry.tool.name: entry for entry in made}
+    tools = [tool(f) for f in (good, deep, sorry, crash, hang, odd)]
+    return {entry.name: entry for entry in tools}
 
 
 @pytest.mark.parametrize(
@@ -222,14 +222,14 @@ def skills() -> dict[str, Skill]:
     ],
 )
 async def test_outcomes(name: str, arguments: dict[str, Any], status: str, words: str) -> None:
-    found, text = await run_call(skills()[name], arguments, CALLER, 0.05)
+    found, text = await run_call(made()[name], arguments, CALLER, 0.05)
     assert found == status
     assert words in text
     assert "inner secret" not in text
 
 
 async def test_a_stop_of_the_turn_passes_through() -> None:
-    task = asyncio.create_task(run_call(skills()["hang"], {}, CALLER, 60))
+    task = asyncio.create_task(run_call(made()["hang"], {}, CALLER, 60))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -237,5 +237,5 @@ async def test_a_stop_of_the_turn_passes_through() -> None:
 
 
 def test_the_model_does_not_see_the_caller() -> None:
-    schema: Any = skills()["good"].tool.tool_call_schema
+    schema: Any = made()["good"].base.tool_call_schema
     assert "caller" not in schema.model_json_schema()["properties"]

@@ -34,7 +34,8 @@ from nodes.state import Context
 from tests.support.desk import USER, Desk
 from tests.support.gateways import QUICK
 from tests.support.quirks_server import DONE, ModelServer, answer, chunk, refuse, say, serve
-from tools.base import Skill, Toolbox, Toolset
+from tools.base import Tool, Toolset
+from tools.toolbox import Toolbox
 
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Script = Callable[[dict[str, Any]], Reply]
@@ -167,7 +168,9 @@ class Studio:
 
     def context(self, turn: Turn) -> Context:
         """What the nodes of a turn may use."""
-        return Context(self.services, self.toolbox, turn)
+        return Context(
+            self.services, self.toolbox.for_turn(turn.message.user_id, turn.thread_id), turn
+        )
 
     async def say(self, thread: str, words: str, message_id: str = "", **more: Any) -> list[Told]:
         """Send a message, run its turn, return its events."""
@@ -202,6 +205,11 @@ class Studio:
     async def last(self, thread: str) -> dict[str, Any]:
         """The newest record of the transcript."""
         return cast("dict[str, Any]", (await self.desk.transcript(thread))[-1])
+
+
+async def died(it: Studio, thread: str) -> None:
+    """Time passes: the lease of the dead worker runs out."""
+    await it.desk.redis.delete(keys.lease(thread))
 
 
 @dataclass(frozen=True)
@@ -247,7 +255,7 @@ async def studio(
     home: Path,
     script: Script,
     *,
-    skills: Sequence[Skill] = (),
+    tools: Sequence[Tool] = (),
     toolsets: Sequence[Toolset] = (),
     about: Callable[[web.Request], web.Response] = listed,
     **groups: Any,
@@ -275,7 +283,7 @@ async def studio(
                 gateway=gateway,
             )
             more = [entry for toolset in toolsets for entry in toolset(services)]
-            toolbox = Toolbox([*skills, *more])
+            toolbox = Toolbox({"test": [*tools, *more]})
             saver = RedisSaver(store.redis)
             graph = build_graph(live, saver)
             desk = Desk(store, live.current.engine)

@@ -22,7 +22,7 @@ from core.errors import AssistantError
 from core.services import Services
 from core.settings.source import Loaded
 from graph.process import run_worker
-from tools.base import InjectedCaller, Skill, skill
+from tools.base import InjectedCaller, Tool, Traits, tool
 from tools.toolsets import TOOLSETS
 
 EFFECTS_FILE = "effects.jsonl"
@@ -30,7 +30,7 @@ HALF = 0.05
 """Seconds before the effect, and as long after it."""
 
 
-def effects(services: Services) -> Sequence[Skill]:
+def effects(services: Services) -> Sequence[Tool]:
     """append_line."""
     path = services.settings.current.home / EFFECTS_FILE
 
@@ -46,7 +46,7 @@ def effects(services: Services) -> Sequence[Skill]:
         await asyncio.sleep(HALF)
         return f"appended {label}"
 
-    return (skill(append_line, effect="write", repeatable=False),)
+    return (tool(append_line, Traits(effect="write", repeatable=False)),)
 
 
 def append(path: Path, entry: dict[str, object]) -> None:

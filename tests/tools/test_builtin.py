@@ -1,19 +1,20 @@
-"""The built-in skills: clock and user data."""
+"""The built-in tools: clock and user data."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.errors import ConfigError, ToolError
+from core.errors import ToolError
 from core.store.client import Store
 from nodes.tool_agent import run_call
 from tests.support.desk import USER
 from tests.support.studio import Studio, in_order, studio, text
-from tools.base import Caller, Toolbox, skill
+from tools.base import Caller, Tool
 from tools.clock import describe_now
 from tools.toolsets import build_toolbox
 
@@ -21,8 +22,11 @@ CALLER = Caller(USER, "t1", "t1.r")
 
 
 async def call(it: Studio, name: str, **arguments: Any) -> tuple[str, str]:
-    toolbox = build_toolbox(it.services)
-    return await run_call(toolbox.skills[name], arguments, CALLER, 5)
+    return await run_call(by_name(it)[name], arguments, CALLER, 5)
+
+
+def by_name(it: Studio) -> Mapping[str, Tool]:
+    return build_toolbox(it.services).for_turn(USER, "t1").by_name
 
 
 def test_now_in_words() -> None:
@@ -56,28 +60,17 @@ async def test_user_data(store: Store, tmp_path: Path) -> None:
         assert await call(it, "set_profile", key="name", value="") == ("ok", "removed name")
         assert await it.services.profiles.get(USER) == {}
         other = Caller("u2", "t", "t.r")
-        profile = build_toolbox(it.services).skills["get_profile"]
+        profile = by_name(it)["get_profile"]
         assert await run_call(profile, {}, other, 5) == ("ok", "nothing is stored yet")
 
 
 async def test_schemas_are_small_and_complete(store: Store, tmp_path: Path) -> None:
     async with studio(store, tmp_path, in_order(text("x"))) as it:
-        toolbox = build_toolbox(it.services)
-    assert set(toolbox.skills) == {
-        entry["function"]["name"] for entry in toolbox.everything.schemas
-    }
-    for entry in toolbox.everything.schemas:
+        tools = build_toolbox(it.services).for_turn(USER, "t1")
+    assert set(tools.by_name) == {entry["function"]["name"] for entry in tools.everything.schemas}
+    for entry in tools.everything.schemas:
         function = entry["function"]
         assert function["description"]
         assert "caller" not in function["parameters"]["properties"]
         for parameter in function["parameters"]["properties"].values():
             assert parameter["description"]
-
-
-def test_two_skills_of_one_name_are_refused() -> None:
-    async def same() -> str:
-        """Same."""
-        return ""
-
-    with pytest.raises(ConfigError, match="same name: same"):
-        Toolbox([skill(same), skill(same)])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.engine.kept import READ_SKILL, KeptResults, result_id
+from core.engine.kept import READ_TOOL, KeptResults, result_id
 from core.models.estimate import text_tokens
 from core.store.client import Store
 from nodes.tool_agent import run_call
@@ -22,10 +22,10 @@ NAME = result_id("r", "c")
 
 
 async def read(it: Studio, thread: str, **arguments: Any) -> tuple[str, str]:
-    [skill] = kept_results.toolset(it.services)
-    assert skill.tool.name == READ_SKILL
+    [reader] = kept_results.toolset(it.services)
+    assert reader.name == READ_TOOL
     given = {"result_id": NAME, **arguments}
-    return await run_call(skill, given, Caller("u1", thread, f"{thread}.r"), 5)
+    return await run_call(reader, given, Caller("u1", thread, f"{thread}.r"), 5)
 
 
 async def kept(it: Studio, words: str) -> str:

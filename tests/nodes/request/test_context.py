@@ -31,7 +31,7 @@ async def test_prompt_profile_and_tools_are_small(
     store: Store, tmp_path: Path, entries: int, letter: str
 ) -> None:
     async with studio(store, tmp_path, in_order(text("x"))) as it:
-        offer = build_toolbox(it.services).everything
+        offer = build_toolbox(it.services).for_turn("u1", "t").everything
     words = system_prompt({"name": "Ada", **profile(entries, letter)}, "")
     assert text_tokens(words) + offer.tokens <= MOST
     schemas = StrictServer(MOST).size({"messages": [], "tools": offer.schemas})
