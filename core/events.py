@@ -1,4 +1,4 @@
-"""The closed union of events that a client can see, and what a channel hands in.
+"""The closed union of events that a client can see.
 
 A turn's events are written to the journal of its thread (see ``core.conversations.journal``); the
 journal's entry id is the SSE event id. ``type`` names are part of the outer contract (docs/api.md).
@@ -7,8 +7,7 @@ journal's entry id is the SSE event id. ``type`` names are part of the outer con
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, cast, get_args
 
 import orjson
@@ -32,26 +31,6 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     estimated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Inbound:
-    """One message on its way in. ``id`` dedupes within the thread for 25 hours.
-
-    ``history`` are earlier messages (role, content) that a stateless client sends along;
-    ``retry_of``
-    is the id of the message that is tried again.
-    """
-
-    id: str
-    user_id: str
-    thread_id: str
-    channel: str
-    text: str
-    autonomous: bool | None = None
-    history: tuple[dict[str, Json], ...] = ()
-    retry_of: str | None = None
-    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)

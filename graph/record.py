@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.conversations.answer import Answer, ToolCall
+from core.conversations.inbound import Decision, Message, Reminder
 from core.conversations.transcript import pack_record
 from core.engine.mailbox import Turn
 from core.engine.turns import Ending
@@ -23,6 +24,7 @@ class Record:
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
+        self._answer_to = _asked(turn)
         self._answer = Answer(MAX_REASONING)
         self.take = self._answer.take
         """Add one event."""
@@ -35,17 +37,20 @@ class Record:
 
     def _records(self) -> list[bytes]:
         """The transcript's entries: the user's message (once) and the answer."""
+        inbound = self._turn.inbound
+        if isinstance(inbound, Decision):
+            return []
         entries = [pack_record(self._answer_record())]
-        if self._turn.message.retry_of is None:
-            entries.insert(0, pack_record(user_record(self._turn)))
+        if isinstance(inbound, Message) and inbound.retry_of is None:
+            entries.insert(0, pack_record(user_record(self._turn, inbound)))
         return entries
 
     def _answer_record(self) -> dict[str, Any]:
-        message, answer = self._turn.message, self._answer
+        answer = self._answer
         record: dict[str, Any] = {
             "id": answer_id(self._turn.run_id),
             "role": "assistant",
-            "answer_to": message.retry_of or message.id,
+            "answer_to": self._answer_to,
             "run_id": self._turn.run_id,
             "text": answer.text,
             "tools": [_tool(call) for call in answer.tools.values()],
@@ -53,6 +58,7 @@ class Record:
             "status": answer.status,
         }
         optional = {
+            "kind": "reminder" if isinstance(self._turn.inbound, Reminder) else None,
             "reasoning": answer.reasoning,
             "model": answer.model,
             "error": answer.error and asdict(answer.error),
@@ -69,9 +75,14 @@ def _tool(call: ToolCall) -> dict[str, Any]:
     return asdict(call)
 
 
-def user_record(turn: Turn) -> dict[str, Any]:
+def _asked(turn: Turn) -> str:
+    """Id of what the turn answers; several answers to one id are tries of the same."""
+    inbound = turn.inbound
+    return (isinstance(inbound, Message) and inbound.retry_of) or inbound.id
+
+
+def user_record(turn: Turn, message: Message) -> dict[str, Any]:
     """The user's message as the transcript keeps it."""
-    message = turn.message
     return {
         "id": message.id,
         "role": "user",

@@ -6,32 +6,26 @@ import asyncio
 import copy
 import logging
 import secrets
-from typing import Any, Literal, cast
+from typing import cast
 
-from langchain_core.messages import (
-    AIMessage,
-    AnyMessage,
-    HumanMessage,
-    RemoveMessage,
-    SystemMessage,
-)
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphRecursionError, NodeTimeoutError
 
+from core.conversations.inbound import Decision, Message, Reminder, Unreadable
 from core.engine.mailbox import Turn
 from core.engine.turn_journal import TurnJournal
 from core.engine.turn_meter import measured_run
 from core.engine.turns import Ending, HandOver, TurnControl, plain_ending
 from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
-from core.events import Event, Notice, TurnFinished
+from core.events import Event, MessageCompleted, Notice, TextDelta, TurnFinished, Usage
 from core.services import Services
-from core.settings.groups import Settings
 from graph.build import Graph
 from graph.checkpoint.saver import CheckpointUnreadable
 from graph.checkpoint.select import Saver, for_turn, set_aside, settle, trim
 from graph.record import Record
-from graph.replay import replay
-from nodes.state import Context, Emit, State, TurnState
+from graph.start import fresh_input, start
+from nodes.request.shown import answer_id
+from nodes.state import Context, Emit, State
 from tools.toolbox import Toolbox, TurnTools
 
 log = logging.getLogger(__name__)
@@ -41,6 +35,18 @@ RECURSION_LIMIT = 500
 
 PRUNE_EVERY = 2
 """Turns of a thread between two prunings in this process."""
+
+
+class NothingWaits(AssistantError):
+    """A decision came for which no turn waits any more."""
+
+    code = "nothing_waits"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "nothing waits for this decision any more; it was decided before, or the conversation "
+            "has gone on. Ask again for what you want done"
+        )
 
 
 class Runner:
@@ -114,12 +120,25 @@ class Runner:
     # ---- the graph
 
     async def _measured(self, turn: Turn, emit: Emit) -> None:
-        tools = self._toolbox.for_turn(turn.message.user_id, turn.thread_id)
+        tools = self._toolbox.for_turn(turn.inbound.user_id, turn.thread_id)
         with measured_run(turn, tools.by_name) as meter:
             await self._work(turn, tools, emit, meter.watching(emit))
 
     async def _work(self, turn: Turn, tools: TurnTools, tell: Emit, emit: Emit) -> None:
         """``tell`` shows again what was measured before, ``emit`` what is new."""
+        match turn.inbound:
+            case Reminder(text=text):
+                _remind(turn, text, emit)
+            case Message():
+                await self._answer(turn, turn.inbound, tools, tell=tell, emit=emit)
+            case Decision():
+                raise NothingWaits
+            case Unreadable(why=why):
+                raise AssistantError(why, code="unreadable")
+
+    async def _answer(
+        self, turn: Turn, message: Message, tools: TurnTools, *, tell: Emit, emit: Emit
+    ) -> None:
         graph = self._bound(turn)
         context = Context(self._services, tools, turn, emit)
         config: RunnableConfig = {
@@ -127,7 +146,7 @@ class Runner:
             "recursion_limit": RECURSION_LIMIT,
         }
         try:
-            await self._go(turn, graph, config, context, tell)
+            await self._go(message, graph, config, context, tell)
         except BaseException:
             # Also of a turn that fails or is stopped, the message stays part of the conversation.
             await _write_held(graph, turn)
@@ -136,11 +155,19 @@ class Runner:
         await self._prune(turn, graph)
 
     async def _go(
-        self, turn: Turn, graph: Graph, config: RunnableConfig, context: Context, tell: Emit
+        self,
+        message: Message,
+        graph: Graph,
+        config: RunnableConfig,
+        context: Context,
+        tell: Emit,
     ) -> None:
         """Run the graph to its end, from the start or from where an earlier attempt came."""
+        turn, settings = context.turn, self._services.settings.current
         try:
-            graph_input = await self._input(turn, graph, config, tell)
+            graph_input = await start(
+                turn, message, graph=graph, config=config, tell=tell, settings=settings
+            )
             if graph_input is not False:
                 await _through(graph, graph_input, config, context)
         except CheckpointUnreadable as error:
@@ -153,9 +180,7 @@ class Runner:
                     "it goes on without it.",
                 )
             )
-            await _through(
-                graph, fresh_input(turn, self._services.settings.current), config, context
-            )
+            await _through(graph, fresh_input(message, settings), config, context)
 
     def _bound(self, turn: Turn) -> Graph:
         """The graph with a saver that writes under this turn's fence and life time."""
@@ -167,30 +192,6 @@ class Runner:
             found=turn.found,
         )
         return graph
-
-    async def _input(
-        self, turn: Turn, graph: Graph, config: RunnableConfig, tell: Emit
-    ) -> State | Literal[False] | None:
-        """What to start the graph with; None resumes, False: nothing is left to do."""
-        message = turn.message
-        if turn.attempt == 1 and message.retry_of is None:
-            return fresh_input(turn, self._services.settings.current)
-        snapshot = await graph.aget_state(config)
-        values = cast("State", snapshot.values)
-        started = cast("dict[str, Any]", values.get("turn") or {})
-        if started.get("message_id") != message.id:
-            gone = _from(values.get("messages", []), message.retry_of)
-            return fresh_input(turn, self._services.settings.current, gone)
-        replay(snapshot, turn, tell)
-        # Not snapshot.next: it is empty where a crash fell between a node's writes and its
-        # checkpoint.
-        if snapshot.tasks:
-            return None
-        if answered(values.get("messages", []), message.retry_of or message.id):
-            return False
-        # Never an end without an answer, whatever part of the state a crash has left.
-        log.warning("run %s: nothing to go on with and no answer; it begins anew", turn.run_id)
-        return fresh_input(turn, self._services.settings.current)
 
     async def _prune(self, turn: Turn, graph: Graph) -> None:
         """Drop old checkpoints now and then; not worth failing a turn for."""
@@ -261,60 +262,10 @@ async def _write_held(graph: Graph, turn: Turn) -> None:
         log.warning("thread %s: the message is not in its state: %s", turn.thread_id, error)
 
 
-def fresh_input(turn: Turn, settings: Settings, gone: list[RemoveMessage] | None = None) -> State:
-    """The graph's input for a message that begins."""
-    message = turn.message
-    default = settings.orchestrator.autonomous_mode
-    autonomous = default if message.autonomous is None else message.autonomous
-    state: TurnState = {
-        "message_id": message.id,
-        "autonomous": autonomous,
-        "rounds": 0,
-        "iteration": 0,
-        "prompt_tokens": 0,
-        "completion_tokens": 0,
-        "estimated": False,
-    }
-    asked = HumanMessage(message.text, id=message.retry_of or message.id)
-    messages = cast("list[AnyMessage]", [*(gone or ()), *_history(turn), asked])
-    values: State = {"messages": messages, "turn": state}
-    if autonomous:
-        values["passed"] = False
-    return values
-
-
-def answered(messages: list[AnyMessage], message_id: str) -> bool:
-    """Whether a message has its answer: one after it that asks for no more tools."""
-    places = [i for i, m in enumerate(messages) if m.id == message_id]
-    after = messages[places[-1] + 1 :] if places else []
-    return any(isinstance(m, AIMessage) and not m.tool_calls for m in after)
-
-
-def _history(turn: Turn) -> list[AnyMessage]:
-    """What a stateless client says was said before."""
-    result: list[AnyMessage] = []
-    for number, item in enumerate(turn.message.history):
-        name, text = f"{turn.message.id}-h{number}", str(item.get("content") or "")
-        match item.get("role"):
-            case "assistant":
-                result.append(AIMessage(text, id=name))
-            case "system" | "developer":
-                result.append(SystemMessage(text, id=name))
-            case _:
-                result.append(HumanMessage(text, id=name))
-    return result
-
-
-def _from(messages: list[AnyMessage], message_id: str | None) -> list[RemoveMessage]:
-    """Removal of a message that is tried again and of all that came of it."""
-    if message_id is None:
-        return []
-    humans = [i for i, m in enumerate(messages) if isinstance(m, HumanMessage)]
-    exact = [i for i in humans if messages[i].id == message_id]
-    start = exact[-1] if exact else None
-    if start is None:
-        return []
-    return [RemoveMessage(id=str(m.id)) for m in messages[start:]]
+def _remind(turn: Turn, text: str, emit: Emit) -> None:
+    """A reminder needs no model: its words are the answer."""
+    emit(TextDelta(text))
+    emit(MessageCompleted(answer_id(turn.run_id), text, Usage(), ""))
 
 
 def _failed(record: Record, code: str, detail: str, *, retryable: bool) -> Ending:

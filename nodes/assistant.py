@@ -97,7 +97,7 @@ async def _ask(
         messages,
         offer.schemas or None,
         settings=settings,
-        user_id=turn.message.user_id,
+        user_id=turn.inbound.user_id,
         thread_id=turn.thread_id,
         max_tokens=room.most(max_tokens),
     )
@@ -139,7 +139,7 @@ class _Sink:
         show again what stays."""
         turn = self._turn
         self._between = BETWEEN if self.before else ""
-        self._emit(TurnStarted(turn.message.id, turn.attempt + 1))
+        self._emit(TurnStarted(turn.inbound.id, turn.attempt + 1))
         self._emit(ReasoningDelta(thinking))
         show(of_this_turn(self._state["messages"]), turn.run_id, self._emit)
 

@@ -43,7 +43,7 @@ async def tool_agent(state: ToolTask, runtime: Runtime[Context]) -> dict[str, An
         # The guard let it pass in an earlier attempt of the turn; since then the tool went away.
         message = result(call, "refused", runtime.context.tools.refusal(call["name"]))
     else:
-        caller = Caller(turn.message.user_id, turn.thread_id, turn.run_id)
+        caller = Caller(turn.inbound.user_id, turn.thread_id, turn.run_id)
         status, text = await once(runtime.context, tool, call, caller)
         marks = {
             KEPT: is_kept(text, result_id(caller.run_id, call["id"])),

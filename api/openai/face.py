@@ -23,9 +23,10 @@ from api.stream import Streams, respond
 from core.accounts.principal import Principal
 from core.conversations.conversations import Conversations
 from core.conversations.following import follow
+from core.conversations.inbound import Message
 from core.conversations.journal import START, Entry, last_id
 from core.errors import Conflict, Invalid
-from core.events import Inbound, ThreadDeleted, TurnFinished
+from core.events import ThreadDeleted, TurnFinished
 from core.ids import new_id, run_id_for
 from core.services import Services
 
@@ -38,7 +39,7 @@ class Completion:
     """One request under way."""
 
     user: Principal
-    inbound: Inbound
+    inbound: Message
     after: str
     lasting: bool
 
@@ -98,7 +99,7 @@ class OpenAI:
         else:
             thread = await self._conversations.ephemeral(user.user_id)
             thread_id, after = thread.id, START
-        inbound = Inbound(
+        inbound = Message(
             id=request.headers.get("idempotency-key") or new_id("m"),
             user_id=user.user_id,
             thread_id=thread_id,

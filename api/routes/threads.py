@@ -12,10 +12,10 @@ from api.middleware.principal import signed_in
 from api.middleware.problems import also
 from api.routes.parts import Parts
 from core.conversations.conversations import Conversations
+from core.conversations.inbound import Message
 from core.conversations.inbox import Accepted
 from core.conversations.threads import Thread, Threads
 from core.errors import Invalid
-from core.events import Inbound
 from core.ids import new_id
 
 MESSAGE_LIMIT = 2 * 1024 * 1024
@@ -141,7 +141,7 @@ class ThreadRoutes:
         """Accept a message. Its answer comes as events."""
         if body.attachments:
             raise Invalid("attachments are not supported yet; paste the text instead")
-        inbound = Inbound(
+        inbound = Message(
             id=body.id if body.id is not None else new_id("m"),
             user_id=signed_in(request).user_id,
             thread_id=thread_id,

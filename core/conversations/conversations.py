@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
+from core.conversations.inbound import Inbound, Message
 from core.conversations.inbox import Accepted, Bus
 from core.conversations.threads import Thread, Threads
 from core.errors import Conflict, StoreError
-from core.events import Inbound
 from core.ids import new_id, thread_of_run
 from core.settings.groups import EngineSettings
 
@@ -61,7 +61,7 @@ class Conversations:
         if last is None:
             raise Conflict("there is no finished message to try again")
         return await self.send(
-            Inbound(
+            Message(
                 id=new_id("m"),
                 user_id=user_id,
                 thread_id=thread_id,

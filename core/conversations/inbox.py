@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-import orjson
-
+from core.conversations.inbound import Decision, Inbound, Message, Reminder, encode
 from core.errors import InboxFull, Invalid, NotFound, TooLarge
-from core.events import Inbound, scrub
+from core.events import scrub
 from core.ids import run_id_for, thread_of_run
 from core.settings.groups import EngineSettings
 from core.store import keys
@@ -51,16 +49,23 @@ def check_message_id(message_id: str) -> str:
     return message_id
 
 
-def encode(inbound: Inbound) -> bytes:
-    """What the inbox stores of a message, beside its id and run."""
-    data: dict[str, Any] = {"c": inbound.channel, "x": inbound.text, "at": inbound.created_at}
-    if inbound.autonomous is not None:
-        data["a"] = inbound.autonomous
-    if inbound.history:
-        data["h"] = inbound.history
-    if inbound.retry_of is not None:
-        data["r"] = inbound.retry_of
-    return orjson.dumps(data)
+def checked(inbound: Inbound, settings: EngineSettings) -> Inbound:
+    """What came in, as it will be stored. Raises Invalid, TooLarge."""
+    check_message_id(inbound.id)
+    match inbound:
+        case Message(text=text) | Reminder(text=text):
+            clean = check_text(text, settings)
+            return inbound if clean == text else replace(inbound, text=clean)
+        case Decision():
+            check_message_id(inbound.approval_id)
+            if len(encode(inbound)) > settings.max_message_bytes:
+                raise TooLarge("the decision is too long; give fewer arguments or words")
+            return inbound
+
+
+def first_title(inbound: Inbound) -> str:
+    """What a thread without a title is called after this came in."""
+    return "" if isinstance(inbound, Decision) else title_of(inbound.text)
 
 
 def title_of(text: str) -> str:
@@ -76,13 +81,13 @@ class Bus:
         self._store = store
 
     async def submit(self, inbound: Inbound, settings: EngineSettings) -> Accepted:
-        """Journal the message; once this returns it will be answered. Repeating it is harmless.
+        """Journal what came in; once this returns it will be answered. Repeating it is harmless.
 
         Raises NotFound (no such thread of this user), InboxFull, Invalid, TooLarge, StoreError.
         """
         thread_id = inbound.thread_id
         run_id = run_id_for(thread_id, inbound.id)
-        text = check_text(inbound.text, settings)
+        inbound = checked(inbound, settings)
         names = (
             keys.meta(thread_id),
             keys.inbox(thread_id),
@@ -94,13 +99,13 @@ class Bus:
         )
         args = (
             inbound.user_id,
-            check_message_id(inbound.id),
+            inbound.id,
             run_id,
-            encode(inbound if text == inbound.text else _with_text(inbound, text)),
+            encode(inbound),
             settings.max_inbox,
             int(time.time() * 1000),
             KEEP_IDS_MS,
-            title_of(text),
+            first_title(inbound),
             thread_id,
             f"{thread_id}{BELL_SEPARATOR}{inbound.user_id}",
             MAX_BELL,
@@ -128,17 +133,3 @@ class Bus:
                 await pipe.execute()
 
         await self._store.retry(send)
-
-
-def _with_text(inbound: Inbound, text: str) -> Inbound:
-    return Inbound(
-        id=inbound.id,
-        user_id=inbound.user_id,
-        thread_id=inbound.thread_id,
-        channel=inbound.channel,
-        text=text,
-        autonomous=inbound.autonomous,
-        history=inbound.history,
-        retry_of=inbound.retry_of,
-        created_at=inbound.created_at,
-    )

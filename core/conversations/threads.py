@@ -208,7 +208,7 @@ class Threads:
         messages = collapse([read_record(row) for row in rows])
         run_id = running.decode() if running else None
         if before is None:
-            accepted = [queued(row) for row in waiting]
+            accepted = _waiting(thread_id, waiting)
             messages += [message for message in accepted if message["retry_of"] is None]
         since = newest[0][0].decode() if newest else journal.START
         if run_id is not None:
@@ -225,7 +225,7 @@ class Threads:
                 return await pipe.execute()
 
         rows, waiting = await self._store.retry(send)
-        return [*map(read_record, rows), *map(queued, waiting)]
+        return [*map(read_record, rows), *_waiting(thread_id, waiting)]
 
     async def _before_run(self, thread_id: str, run_id: str, newest: str) -> str:
         """Id of the last entry that does not belong to the running turn."""
@@ -254,6 +254,12 @@ class Threads:
         rows = await self._store.retry(lambda: self._store.redis.lrange(name, -50, -1))
         records = [read_record(row) for row in rows]
         return next((r for r in reversed(records) if r["role"] == "user"), None)
+
+
+def _waiting(thread_id: str, rows: list[Any]) -> list[dict[str, Json]]:
+    """The user's messages of an inbox."""
+    found = [queued(thread_id, row) for row in rows]
+    return [message for message in found if message is not None]
 
 
 def _thread(thread_id: str, fields: dict[str, str]) -> Thread:

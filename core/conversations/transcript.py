@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import orjson
 
+from core.conversations.inbound import Message, decode
 from core.events import Json
 
 COMMON: Mapping[str, Json] = {"tools": [], "status": "completed"}
@@ -33,16 +34,20 @@ def collapse(records: list[dict[str, Json]]) -> list[dict[str, Json]]:
     ]
 
 
-def queued(row: tuple[bytes, dict[bytes, bytes]]) -> dict[str, Json]:
+def queued(thread_id: str, row: tuple[bytes, dict[bytes, bytes]]) -> dict[str, Json] | None:
+    """An accepted message as the transcript shows it until it is answered; None for what is no
+    message of the user."""
     _, fields = row
-    data = orjson.loads(fields[b"p"])
+    inbound = decode(fields[b"p"], message_id=fields[b"i"].decode(), thread_id=thread_id)
+    if not isinstance(inbound, Message):
+        return None
     return {
-        "id": fields[b"i"].decode(),
+        "id": inbound.id,
         "role": "user",
-        "text": data["x"],
+        "text": inbound.text,
         "tools": [],
-        "created_at": data["at"],
+        "created_at": inbound.created_at.isoformat(),
         "status": "queued",
         "run_id": fields[b"r"].decode(),
-        "retry_of": data.get("r"),
+        "retry_of": inbound.retry_of,
     }

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
-import orjson
-
 from core.accounts.profile import decoded
+from core.conversations.inbound import Stored, decode
 from core.conversations.inbox import BELL_SEPARATOR
-from core.events import Event, Inbound, payload
+from core.events import Event, payload
 from core.ids import new_id
 from core.settings.groups import EngineSettings
 from core.store import keys
@@ -36,14 +34,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message that this worker has to answer, and its right to do so (epoch).
+    """What came in and this worker has to answer, and its right to do so (epoch).
 
     ``attempt`` numbers the tries from 1, hand-overs included; ``crashes`` counts those that no
     worker
     gave back, this one included.
     """
 
-    message: Inbound
+    inbound: Stored
     run_id: str
     entry: str
     epoch: int
@@ -60,7 +58,7 @@ class Turn:
     @property
     def thread_id(self) -> str:
         """The conversation."""
-        return self.message.thread_id
+        return self.inbound.thread_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +154,7 @@ class Mailbox:
             turn.ttl,
             turn.run_id,
             turn.thread_id,
-            keys.user_channel(turn.message.user_id),
+            keys.user_channel(turn.inbound.user_id),
         )
         names = (keys.control(turn.thread_id), keys.journal(turn.thread_id))
         await self._store.script("emit", names, (*head, *_parts(events)))
@@ -177,7 +175,7 @@ class Mailbox:
             turn.epoch,
             turn.entry,
             turn.run_id,
-            turn.message.user_id,
+            turn.inbound.user_id,
             turn.ttl,
             int(take_next),
             KEEP_EVENTS,
@@ -198,16 +196,16 @@ class Mailbox:
         """Give the turn back unfinished, for another worker to take at once."""
         thread_id = turn.thread_id
         names = (keys.lease(thread_id), keys.control(thread_id), keys.doorbell())
-        ring = f"{thread_id}{BELL_SEPARATOR}{turn.message.user_id}"
+        ring = f"{thread_id}{BELL_SEPARATOR}{turn.inbound.user_id}"
         await self._store.script("release", names, (turn.epoch, turn.entry, ring))
 
     async def bury(self, turn: Turn, why: str) -> None:
         """Keep a message that is given up on, for `doctor` and the administrator."""
         fields = {
             "thread": turn.thread_id,
-            "message": turn.message.id,
+            "message": turn.inbound.id,
             "why": why,
-            "at": str(turn.message.created_at),
+            "at": str(turn.inbound.created_at),
         }
         await self._store.retry(
             lambda: self._store.redis.xadd(keys.dead_letters(), fields, maxlen=MAX_DEAD)
@@ -240,20 +238,11 @@ def _outcome(thread_id: str, reply: list[Any]) -> Turn | Busy | None:
 
 def _turn(thread_id: str, fields: list[Any]) -> Turn:
     epoch, entry, message_id, run_id, body, attempt, crashes, cancelled, user, ttl, row = fields
-    data = orjson.loads(body)
-    message = Inbound(
-        id=message_id.decode(),
-        user_id=user.decode(),
-        thread_id=thread_id,
-        channel=data["c"],
-        text=data["x"],
-        autonomous=data.get("a"),
-        history=tuple(data.get("h", ())),
-        retry_of=data.get("r"),
-        created_at=datetime.fromisoformat(data["at"]),
+    inbound = decode(
+        body, message_id=message_id.decode(), thread_id=thread_id, user_id=user.decode()
     )
     return Turn(
-        message=message,
+        inbound=inbound,
         run_id=run_id.decode(),
         entry=entry.decode(),
         epoch=int(epoch),

@@ -39,7 +39,7 @@ class TurnClock:
 def taken(turn: Turn) -> Generator[TurnClock]:
     """A worker took the turn: count it, and name it in every log line of the block."""
     if turn.attempt == 1:
-        waited = (datetime.now(UTC) - turn.message.created_at).total_seconds()
+        waited = (datetime.now(UTC) - turn.inbound.created_at).total_seconds()
         # The clocks of two machines may differ.
         metrics.TURN_QUEUE.observe(max(waited, 0.0))
     else:

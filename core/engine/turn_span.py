@@ -24,7 +24,7 @@ def turn_span(turn: Turn) -> Generator[Span]:
                 "gen_ai.conversation.id": turn.thread_id,
                 "assistant.run.id": turn.run_id,
                 "assistant.turn.attempt": turn.attempt,
-                "assistant.channel": turn.message.channel,
+                "assistant.channel": turn.inbound.channel,
             }
         )
     # What an exception says may quote the conversation: the caller marks failures with ``fail``.

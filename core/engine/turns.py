@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from core import metrics
+from core.conversations.inbound import Unreadable
 from core.engine.mailbox import Busy, Mailbox, Turn
 from core.engine.turn_journal import OUTAGE_LIMIT, RETRY_PAUSE, TurnJournal
 from core.engine.turn_meter import TurnClock, taken
@@ -119,15 +120,22 @@ class Turns:
             ending = self._give_up(turn, "cancelled", "stopped before it began")
         elif turn.crashes > self._engine.max_attempts:
             why = f"this message stopped its worker {self._engine.max_attempts} times"
-            await self._mailbox.bury(turn, why)
-            metrics.DEAD_LETTERS.inc()
+            await self._bury(turn, why)
             ending = self._give_up(turn, "gave_up", f"{why}; it is not tried again by itself")
+        elif isinstance(turn.inbound, Unreadable):
+            why = f"what came in cannot be answered: {turn.inbound.why}"
+            await self._bury(turn, why)
+            ending = self._give_up(turn, "unreadable", why)
         else:
             run = await self._run(turn)
             if run is None:
                 return None
             ending = run
         return await self._end(turn, ending, clock)
+
+    async def _bury(self, turn: Turn, why: str) -> None:
+        await self._mailbox.bury(turn, why)
+        metrics.DEAD_LETTERS.inc()
 
     async def _run(self, turn: Turn) -> Ending | None:
         """The ending, or None when the turn was handed over or lost."""

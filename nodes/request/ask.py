@@ -54,7 +54,7 @@ async def _ask(
         messages,
         None,
         settings=services.settings.current,
-        user_id=turn.message.user_id,
+        user_id=turn.inbound.user_id,
         thread_id=turn.thread_id,
         max_tokens=max_tokens,
     )

@@ -41,7 +41,7 @@ async def current_profile(rounds: int, context: Context) -> Mapping[str, str]:
     """What is stored about the user: as the turn began, until tools may have changed it."""
     if rounds == 0:
         return context.turn.profile
-    return await context.services.profiles.get(context.turn.message.user_id)
+    return await context.services.profiles.get(context.turn.inbound.user_id)
 
 
 def system_prompt(profile: Mapping[str, str], summary: str) -> str:

@@ -14,12 +14,12 @@ from api.commands.chat.client import Received
 from api.commands.chat.screen import TextScreen
 from api.openai.chunks import Encoder, TurnError
 from core.conversations.answer import Answer
+from core.conversations.inbound import Message
 from core.conversations.journal import Entry
 from core.conversations.transcript import read_record
 from core.engine.mailbox import Turn
 from core.events import (
     Event,
-    Inbound,
     MessageCompleted,
     Notice,
     ReasoningDelta,
@@ -104,7 +104,7 @@ def in_fold(events: Sequence[Event]) -> Read:
 
 
 def in_transcript(events: Sequence[Event]) -> Read:
-    turn = Turn(Inbound("m", "u", "t", "web", "?"), "t.r", "1-0", 1, 1, 1, False, "")
+    turn = Turn(Message("m", "u", "t", "web", "?"), "t.r", "1-0", 1, 1, 1, False, "")
     record = Record(turn)
     for event in events[:-1]:
         record.take(event)

@@ -9,11 +9,12 @@ from typing import Any, cast
 import orjson
 
 from core.conversations import journal
+from core.conversations.inbound import Message
 from core.conversations.inbox import Accepted, Bus
 from core.conversations.threads import Threads
 from core.conversations.transcript import read_record
 from core.engine.mailbox import Busy, Mailbox, Turn
-from core.events import Event, Inbound, TurnFinished
+from core.events import Event, TurnFinished
 from core.settings.groups import EngineSettings
 from core.store import keys
 from core.store.client import Store
@@ -47,7 +48,7 @@ class Desk:
         **more: Any,
     ) -> Accepted:
         """Submit a message."""
-        inbound = Inbound(message_id, user, thread, "test", text, **more)
+        inbound = Message(message_id, user, thread, "test", text, **more)
         return await Bus(self.store).submit(inbound, self.settings)
 
     def mailbox(self, name: str = "A") -> Mailbox:
@@ -70,7 +71,7 @@ class Desk:
         take_next: bool = True,
     ) -> Turn | Busy | None:
         """End a turn; the record is the message's id."""
-        kept = [orjson.dumps(turn.message.id)] if records is None else records
+        kept = [orjson.dumps(turn.inbound.id)] if records is None else records
         return await self.mailbox(name).done(
             turn, events=events, records=kept, settings=self.settings, take_next=take_next
         )

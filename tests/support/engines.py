@@ -80,12 +80,12 @@ class Crew:
 def ending(turn: Turn, status: str = "completed") -> Ending:
     """The ending of a handler in these tests: the record is the message's id."""
     events = (TurnFinished("completed"),) if status == "completed" else plain_ending(status, status)
-    return Ending(events, [orjson.dumps([turn.message.id, status])])
+    return Ending(events, [orjson.dumps([turn.inbound.id, status])])
 
 
 def give_up(turn: Turn, code: str, detail: str) -> Ending:
     """The ending of a turn that is not run."""
-    return Ending(plain_ending(code, detail), [orjson.dumps([turn.message.id, code])])
+    return Ending(plain_ending(code, detail), [orjson.dumps([turn.inbound.id, code])])
 
 
 class Scripted:
@@ -101,8 +101,8 @@ class Scripted:
         crew, thread = self.crew, turn.thread_id
         self._threads.append(thread)
         crew.together = max(crew.together, self._threads.count(thread))
-        crew.begun.append(turn.message.id)
-        crew.running.add(turn.message.id)
+        crew.begun.append(turn.inbound.id)
+        crew.running.add(turn.inbound.id)
         task = asyncio.create_task(self._work(turn, journal), name=f"{crew.name}/{turn.run_id}")
         control.watch(task)
         try:
@@ -118,8 +118,8 @@ class Scripted:
         finally:
             task.cancel()
             self._threads.remove(thread)
-            crew.running.discard(turn.message.id)
-        crew.ended.append(turn.message.id)
+            crew.running.discard(turn.inbound.id)
+        crew.ended.append(turn.inbound.id)
         return ending(turn)
 
     async def _work(self, turn: Turn, journal: TurnJournal) -> None:

@@ -169,7 +169,7 @@ class Studio:
     def context(self, turn: Turn) -> Context:
         """What the nodes of a turn may use."""
         return Context(
-            self.services, self.toolbox.for_turn(turn.message.user_id, turn.thread_id), turn
+            self.services, self.toolbox.for_turn(turn.inbound.user_id, turn.thread_id), turn
         )
 
     async def say(self, thread: str, words: str, message_id: str = "", **more: Any) -> list[Told]:

@@ -77,7 +77,7 @@ async def test_a_restored_store_is_identical(desk: Desk, empty: Store, tmp_path:
     assert await copy.redis.exists(keys.lease(thread)) == 0
     assert 0 < await copy.redis.ttl(keys.meta(ephemeral)) <= 600
     turn = await copy.claim(thread, "B")
-    assert (turn.message.id, turn.attempt) == ("m2", 2)
+    assert (turn.inbound.id, turn.attempt) == ("m2", 2)
     assert set(await copy.redis.hkeys(keys.pending())) == {thread.encode(), ephemeral.encode()}
     listed = await copy.redis.zrange(keys.user_threads(USER), 0, -1)
     assert listed == [thread.encode()]

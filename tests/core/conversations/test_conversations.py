@@ -7,11 +7,11 @@ import logging
 import pytest
 
 from core.conversations.conversations import Conversations
+from core.conversations.inbound import Message
 from core.conversations.inbox import Bus
 from core.conversations.threads import Threads
 from core.conversations.transcript import pack_record
 from core.errors import Conflict, NotFound, StoreUnavailable
-from core.events import Inbound
 from core.store import keys
 from tests.support.desk import USER, Desk
 
@@ -55,8 +55,9 @@ async def test_the_last_message_is_tried_again(desk: Desk, it: Rules) -> None:
     accepted = await it.rules.retry(USER, thread, channel="terminal")
     turn = await desk.claim(thread)
     assert turn.run_id == accepted.run_id
-    assert (turn.message.text, turn.message.retry_of) == ("How much?", "m1")
-    assert turn.message.channel == "terminal"
+    assert isinstance(turn.inbound, Message)
+    assert (turn.inbound.text, turn.inbound.retry_of) == ("How much?", "m1")
+    assert turn.inbound.channel == "terminal"
 
 
 async def test_what_cannot_be_tried_again(desk: Desk, it: Rules) -> None:
@@ -105,7 +106,7 @@ async def test_a_conversation_is_deleted_also_when_the_job_cannot_be_asked_for(
 
 async def test_a_stateless_client_gets_a_conversation_that_expires(desk: Desk, it: Rules) -> None:
     thread = await it.rules.ephemeral(USER)
-    accepted = await it.rules.send(Inbound("m", USER, thread.id, "openai", "Hi"))
+    accepted = await it.rules.send(Message("m", USER, thread.id, "openai", "Hi"))
     assert 0 < await desk.redis.ttl(keys.meta(thread.id)) <= desk.settings.ephemeral_ttl
     found, _ = await Threads(desk.store).listed(USER, limit=10, cursor=None)
     assert found == []

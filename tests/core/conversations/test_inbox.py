@@ -7,6 +7,7 @@ import asyncio
 import orjson
 import pytest
 
+from core.conversations.inbound import Message
 from core.conversations.inbox import KEEP_IDS_MS, Bus, title_of
 from core.conversations.threads import Threads
 from core.errors import InboxFull, Invalid, NotFound, TooLarge
@@ -111,7 +112,8 @@ async def test_text_is_checked_and_cleaned(desk: Desk) -> None:
         await desk.send(thread, "m0", "ж" * 513)
     await desk.send(thread, "m1", "a\x00b\ud800c")
     turn = await desk.claim(thread)
-    assert turn.message.text == "ab\ufffdc"
+    assert isinstance(turn.inbound, Message)
+    assert turn.inbound.text == "ab\ufffdc"
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 129, "a\nb", "\x00", "\ud800"])
@@ -126,7 +128,8 @@ async def test_everything_of_a_message_reaches_the_worker(desk: Desk) -> None:
     history = ({"role": "user", "content": "before"},)
     await desk.send(thread, "й/\"'", "text", autonomous=True, history=history, retry_of="m0")
     turn = await desk.claim(thread)
-    message = turn.message
+    message = turn.inbound
+    assert isinstance(message, Message)
     assert (message.id, message.text, message.autonomous) == ("й/\"'", "text", True)
     assert (message.history, message.retry_of, message.user_id) == (history, "m0", USER)
     assert message.created_at.tzinfo is not None

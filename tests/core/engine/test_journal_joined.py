@@ -43,7 +43,7 @@ async def test_entries_of_several_threads_that_waited_together_are_each_read_onc
     desk: Desk,
 ) -> None:
     subscription = Subscription(None)
-    begun = {turn.message.thread_id: turn for turn in [await _begun(desk), await _begun(desk)]}
+    begun = {turn.thread_id: turn for turn in [await _begun(desk), await _begun(desk)]}
     batches = follow_user(desk.store, subscription, USER, "0-0")
     got = [*await anext(batches), *await anext(batches)]
     one, two = (begun[entry.thread_id] for entry in got)
@@ -65,7 +65,7 @@ async def test_entries_of_several_threads_that_waited_together_are_each_read_onc
 async def _say(desk: Desk, turn: Turn, number: int, subscription: Subscription) -> None:
     """One more piece, written and handed to the reader."""
     await desk.mailbox().emit(turn, number, [TextDelta(f"{number} ")], desk.settings)
-    subscription.put((await desk.entries(turn.message.thread_id))[-1:])
+    subscription.put((await desk.entries(turn.thread_id))[-1:])
 
 
 async def _begun(desk: Desk) -> Turn:

@@ -51,7 +51,7 @@ async def test_claim_takes_the_oldest_message(desk: Desk) -> None:
     await desk.send(thread, "m1")
     await desk.send(thread, "m2")
     turn = await desk.claim(thread)
-    assert (turn.message.id, turn.attempt, turn.crashes, turn.cancelled) == ("m1", 1, 1, False)
+    assert (turn.inbound.id, turn.attempt, turn.crashes, turn.cancelled) == ("m1", 1, 1, False)
     assert await desk.told(thread) == [("turn_started", {"message_id": "m1", "attempt": 1})]
     assert await desk.redis.get(keys.lease(thread)) == b"A"
     assert 0 < await desk.redis.pttl(keys.lease(thread)) <= desk.settings.lease_ms
@@ -124,7 +124,7 @@ async def test_done_takes_the_next_message(desk: Desk) -> None:
         await desk.send(thread, name)
     following = await desk.finish(await desk.claim(thread))
     assert isinstance(following, Turn)
-    assert (following.message.id, following.attempt) == ("m2", 1)
+    assert (following.inbound.id, following.attempt) == ("m2", 1)
     assert await desk.finish(following) is None
 
 
@@ -172,7 +172,7 @@ async def test_done_without_the_next_keeps_what_waits(desk: Desk) -> None:
         await desk.send(thread, name)
     assert await desk.finish(await desk.claim(thread, "A"), take_next=False) is None
     assert await desk.redis.hexists(keys.pending(), thread)
-    assert (await desk.claim(thread, "B")).message.id == "m2"
+    assert (await desk.claim(thread, "B")).inbound.id == "m2"
 
 
 async def test_a_late_renewal_does_not_bring_the_lease_back(desk: Desk) -> None:
@@ -184,7 +184,7 @@ async def test_a_late_renewal_does_not_bring_the_lease_back(desk: Desk) -> None:
     assert await desk.mailbox("A").renew(turn, desk.settings) == (False, False)
     assert not await desk.redis.exists(keys.lease(thread))
     await desk.send(thread, "m2")
-    assert (await desk.claim(thread, "B")).message.id == "m2"
+    assert (await desk.claim(thread, "B")).inbound.id == "m2"
 
 
 async def test_renewal_heals_a_lost_lease(desk: Desk) -> None:
@@ -294,7 +294,7 @@ async def test_every_script_repeated_gives_the_same(store: Store) -> None:
     for expected in ("m2", "m3"):
         following = await desk.finish(turn)
         assert isinstance(following, Turn)
-        assert (following.message.id, following.attempt) == (expected, 1)
+        assert (following.inbound.id, following.attempt) == (expected, 1)
         turn = following
     assert await desk.finish(turn) is None
     assert await desk.transcript(thread) == ["m1", "m2", "m3"]
@@ -331,7 +331,7 @@ async def test_ends_whose_replies_are_lost_are_written_once(desk: Desk, proxy: F
         proxy.mode = "pass"
         following = await ending
     assert isinstance(following, Turn)
-    assert (following.message.id, following.crashes) == ("m2", 1)
+    assert (following.inbound.id, following.crashes) == ("m2", 1)
     assert await desk.transcript(thread) == ["m1"]
 
 

@@ -107,9 +107,9 @@ class MailboxMachine(RuleBasedStateMachine):
     def _took(self, worker: str, outcome: Turn | Busy | None) -> None:
         model = self.model
         assert isinstance(outcome, Turn)
-        assert outcome.message.id == model.waiting[0]
-        model.crashes[outcome.message.id] = model.crashes.get(outcome.message.id, 0) + 1
-        assert outcome.crashes == model.crashes[outcome.message.id]
+        assert outcome.inbound.id == model.waiting[0]
+        model.crashes[outcome.inbound.id] = model.crashes.get(outcome.inbound.id, 0) + 1
+        assert outcome.crashes == model.crashes[outcome.inbound.id]
         model.holder = model.owner_of_epoch = worker
         model.current[worker] = outcome
         self.sequence = 0
@@ -162,7 +162,7 @@ class MailboxMachine(RuleBasedStateMachine):
             return
         self.do(self.boxes[worker].release(turn))
         if self._valid(worker):
-            self.model.crashes[turn.message.id] -= 1
+            self.model.crashes[turn.inbound.id] -= 1
             self._let_go()
 
     @rule(worker=WORKER)

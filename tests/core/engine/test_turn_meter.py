@@ -14,12 +14,12 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from core.conversations.inbound import Message
 from core.engine.mailbox import Turn
 from core.engine.turn_meter import measured_run, taken
 from core.errors import ToolError
 from core.events import (
     Event,
-    Inbound,
     ReasoningDelta,
     TextDelta,
     ToolFinished,
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def a_turn(*, attempt: int = 1, crashes: int = 1) -> Turn:
     """A message in the hands of a worker."""
-    message = Inbound("m_1", "owner", "t_1", "web", "the secret plan")
+    message = Message("m_1", "owner", "t_1", "web", "the secret plan")
     return Turn(message, "t_1.run", "1-0", 1, attempt, crashes, cancelled=False, ttl="")
 
 

@@ -43,8 +43,8 @@ class Gate:
         self.begun: list[str] = []
 
     async def __call__(self, turn: Turn, journal: TurnJournal) -> None:
-        self.begun.append(turn.message.id)
-        journal.put(TextDelta(f"{turn.message.id} "))
+        self.begun.append(turn.inbound.id)
+        journal.put(TextDelta(f"{turn.inbound.id} "))
         await self.opened.wait()
 
 
@@ -211,7 +211,7 @@ async def test_a_message_that_kills_its_worker_is_given_up(
 
     class Crashing(Scripted):
         async def __call__(self, turn: Turn, control: TurnControl, journal: TurnJournal) -> Ending:
-            if turn.message.id == "m1":
+            if turn.inbound.id == "m1":
                 # The lease would run out first; the test does not wait for that.
                 await desk.redis.delete(keys.lease(thread))
                 await desk.send(thread, "m2")

@@ -18,7 +18,7 @@ async def test_with_all_places_taken_the_newest_conversation_was_served_first(
     opened, begun = asyncio.Event(), list[str]()
 
     async def work(turn: Turn, _journal: TurnJournal) -> None:
-        begun.append(turn.message.id)
+        begun.append(turn.inbound.id)
         await opened.wait()
 
     names = [f"m{number}" for number in range(8)]
