@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from core.accounts.accounts import FIRST_ACCOUNT, ROLE, Role, role_of
 from core.accounts.principal import Principal
-from core.store import keys
+from core.store import keys, scripts
 from core.store.client import Store
 from core.store.redis import RedisClient
 
@@ -50,9 +50,9 @@ async def read_with_role(
 ) -> tuple[dict[str, str], Role | None]:
     """The fields of a credential and the role of its account, in one round trip when ``likely`` is
     the account. No role: the credential opens nothing. Not retried; raises RedisError."""
-    names = (name, keys.account(likely))
+    call = scripts.credential(credential=name, account=keys.account(likely))
     row: list[bytes]
-    row, stored = await store.script_once("credential", names, ())
+    row, stored = await store.script_once(call)
     fields = as_text(dict(zip(row[::2], row[1::2], strict=True)))
     account_id = fields.get("user")
     if account_id is None:

@@ -16,7 +16,7 @@ from core.accounts.principal import Kind, Principal
 from core.accounts.revocations import Revocations
 from core.accounts.sessions import find_session
 from core.errors import StoreError
-from core.store import keys
+from core.store import keys, scripts
 from core.store.client import Store
 
 CACHE_SECONDS = 0.5
@@ -90,7 +90,9 @@ class Directory:
         hashed = found.principal.credential
         name = keys.session(hashed) if kind == "session" else keys.api_key(hashed)
         try:
-            await self._store.script("touch", [name], ["used_at", at.isoformat(), ttl])
+            await self._store.script(
+                scripts.touch(credential=name, field="used_at", value=at.isoformat(), ttl=ttl)
+            )
         except StoreError as error:
             # Reading goes on while Redis refuses writes (disk full).
             logger.info("the use of a credential was not noted: %s", error)

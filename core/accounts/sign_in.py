@@ -24,7 +24,7 @@ from core.accounts.sessions import create_session, revoke_session
 from core.accounts.setup_token import forget_setup_token, is_setup_token
 from core.errors import Conflict, Forbidden, Gone, Unauthorized
 from core.settings.groups import SecuritySettings
-from core.store import keys
+from core.store import keys, scripts
 from core.store.client import Store
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,8 @@ class SignIn:
         await self.check_password(password, address, account_id=user.user_id)
         at = now()
         name = keys.session(user.credential)
-        await self.store.script("touch", [name], ["reauth_at", at.isoformat(), ""])
+        touch = scripts.touch(credential=name, field="reauth_at", value=at.isoformat(), ttl="")
+        await self.store.script(touch)
         self.directory.forget(user.credential)
         return at
 

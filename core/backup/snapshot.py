@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.store import keys
+from core.store import keys, scripts
 from core.store.client import Store
 
 PATIENCE = 60.0
@@ -112,7 +112,7 @@ async def read_groups(
     store: Store, groups: Iterable[tuple[Sequence[str], Sequence[str]]]
 ) -> list[list[Key]]:
     """Of each group (names, sets of checkpoint namespaces) the keys at one moment."""
-    calls = [store.call("snapshot", names, spaces) for names, spaces in groups]
+    calls = [store.call(scripts.snapshot(wanted=names, spaces=spaces)) for names, spaces in groups]
 
     async def send() -> list[Any]:
         answers = await store.several_once(calls)

@@ -10,7 +10,7 @@ from core.errors import InboxFull, Invalid, NotFound, TooLarge
 from core.events import scrub
 from core.ids import run_id_for, thread_of_run
 from core.settings.groups import EngineSettings
-from core.store import keys
+from core.store import keys, scripts
 from core.store.client import Store
 
 KEEP_IDS_MS = 25 * 3600 * 1000
@@ -88,29 +88,27 @@ class Bus:
         thread_id = inbound.thread_id
         run_id = run_id_for(thread_id, inbound.id)
         inbound = checked(inbound, settings)
-        names = (
-            keys.meta(thread_id),
-            keys.inbox(thread_id),
-            keys.seen(thread_id),
-            keys.control(thread_id),
-            keys.pending(),
-            keys.doorbell(),
-            keys.user_threads(inbound.user_id),
+        call = scripts.submit(
+            meta=keys.meta(thread_id),
+            inbox=keys.inbox(thread_id),
+            seen=keys.seen(thread_id),
+            control=keys.control(thread_id),
+            pending=keys.pending(),
+            doorbell=keys.doorbell(),
+            user_threads=keys.user_threads(inbound.user_id),
+            user=inbound.user_id,
+            message=inbound.id,
+            run=run_id,
+            payload=encode(inbound),
+            max_inbox=settings.max_inbox,
+            now_ms=int(time.time() * 1000),
+            keep_ids_ms=KEEP_IDS_MS,
+            title=first_title(inbound),
+            thread=thread_id,
+            ring=f"{thread_id}{BELL_SEPARATOR}{inbound.user_id}",
+            longest_bell=MAX_BELL,
         )
-        args = (
-            inbound.user_id,
-            inbound.id,
-            run_id,
-            encode(inbound),
-            settings.max_inbox,
-            int(time.time() * 1000),
-            KEEP_IDS_MS,
-            first_title(inbound),
-            thread_id,
-            f"{thread_id}{BELL_SEPARATOR}{inbound.user_id}",
-            MAX_BELL,
-        )
-        match await self._store.script("submit", names, args):
+        match await self._store.script(call):
             case -1:
                 raise NotFound(f"there is no conversation {thread_id!r}")
             case -2:

@@ -16,7 +16,7 @@ from core.conversations.transcript import collapse, queued, read_record
 from core.errors import Invalid, NotFound
 from core.events import Json, scrub
 from core.ids import new_id
-from core.store import keys
+from core.store import keys, scripts
 from core.store.client import Store
 
 MAX_TITLE = 200
@@ -156,14 +156,18 @@ class Threads:
         checkpoints are erased by workers (graph/jobs.py), soon if the caller asks for the
         ``erase_thread`` job. Raises NotFound."""
         await self.get(user_id, thread_id)
-        names = (
-            keys.deleted(),
-            keys.pending(),
-            keys.user_threads(user_id),
-            *keys.of_thread(thread_id),
+        call = scripts.delete(
+            deleted=keys.deleted(),
+            pending=keys.pending(),
+            user_threads=keys.user_threads(user_id),
+            meta=keys.meta(thread_id),
+            journal=keys.journal(thread_id),
+            names=keys.of_thread(thread_id),
+            user=user_id,
+            thread=thread_id,
+            channel=keys.user_channel(user_id),
         )
-        args = (user_id, thread_id, keys.user_channel(user_id), keys.journal(thread_id))
-        await self._store.script("delete", names, args)
+        await self._store.script(call)
 
     async def deleted(self) -> list[str]:
         """Deleted threads whose checkpoints may still be there."""

@@ -7,7 +7,7 @@ import hashlib
 import re
 
 from core.engine.mailbox import Turn
-from core.store import keys
+from core.store import keys, scripts
 from core.store.client import Store
 
 MAX_RESULTS = 16
@@ -37,9 +37,18 @@ class KeptResults:
         """
         data = text.encode(errors="replace")[:MAX_RESULT_BYTES]
         kept = text if len(data) < MAX_RESULT_BYTES else data.decode(errors="ignore")
-        names = (keys.control(turn.thread_id), keys.kept(turn.thread_id))
-        args = (turn.epoch, result_id, kept, len(data), turn.ttl, MAX_RESULTS, MAX_BYTES)
-        await self._store.script("keep_result", names, args)
+        call = scripts.keep_result(
+            control=keys.control(turn.thread_id),
+            kept=keys.kept(turn.thread_id),
+            epoch=turn.epoch,
+            name=result_id,
+            text=kept,
+            size=len(data),
+            ttl=turn.ttl,
+            most_results=MAX_RESULTS,
+            most_bytes=MAX_BYTES,
+        )
+        await self._store.script(call)
         return len(kept)
 
     async def read(self, thread_id: str, result_id: str) -> str | None:

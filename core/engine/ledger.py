@@ -16,7 +16,7 @@ from core.engine.mailbox import Turn
 from core.engine.turn_journal import OUTAGE_LIMIT
 from core.events import ToolStatus
 from core.ids import new_id
-from core.store import keys
+from core.store import keys, scripts
 from core.store.client import Store
 
 STARTED = b"started:"
@@ -42,10 +42,15 @@ class Ledger:
         Raises Fenced, StoreError; then the call must not run.
         """
         token = STARTED + new_id("c").encode()
-        names = (keys.control(turn.thread_id), keys.calls(turn.thread_id))
-        known = await self._store.script(
-            "begin_call", names, (turn.epoch, call_id, token, turn.ttl)
+        call = scripts.begin_call(
+            control=keys.control(turn.thread_id),
+            calls=keys.calls(turn.thread_id),
+            epoch=turn.epoch,
+            call=call_id,
+            token=token,
+            ttl=turn.ttl,
         )
+        known = await self._store.script(call)
         if known is None:
             return None
         if known.startswith(STARTED):
@@ -56,5 +61,5 @@ class Ledger:
     async def finish(self, turn: Turn, call_id: str, status: ToolStatus, text: str) -> None:
         """Note the result. Raises StoreError: the outcome is then unknown to a resumed turn."""
         record = orjson.dumps({"s": status, "t": text})
-        names = (keys.calls(turn.thread_id),)
-        await self._store.script("finish_call", names, (call_id, record), deadline=OUTAGE_LIMIT)
+        call = scripts.finish_call(calls=keys.calls(turn.thread_id), call=call_id, record=record)
+        await self._store.script(call, deadline=OUTAGE_LIMIT)

@@ -12,8 +12,9 @@ from core.conversations.inbox import BELL_SEPARATOR
 from core.events import Event, payload
 from core.ids import new_id
 from core.settings.groups import EngineSettings
-from core.store import keys
-from core.store.client import Arg, ScriptCall, Store
+from core.store import keys, scripts
+from core.store.calling import Arg
+from core.store.client import ScriptCall, Store
 
 MAX_DEAD = 10_000
 KEEP_EVENTS = 24 * 3600
@@ -86,11 +87,25 @@ class Mailbox:
 
     async def claim(self, thread_id: str, settings: EngineSettings) -> Turn | Busy | None:
         """The next turn of the thread, Busy, or None when nothing waits."""
-        names = self._names(thread_id)
         # Kept until a reply comes: a claim that was made but not heard of is the same one later.
         token = self._claims.setdefault(thread_id, new_id("c"))
-        args = self._claim_args(thread_id, settings, token)
-        calls = [self._store.call("claim", names, args)]
+        claim = scripts.claim(
+            lease=keys.lease(thread_id),
+            control=keys.control(thread_id),
+            inbox=keys.inbox(thread_id),
+            journal=keys.journal(thread_id),
+            meta=keys.meta(thread_id),
+            pending=keys.pending(),
+            owner=self.owner,
+            lease_ms=settings.lease_ms,
+            maxlen=settings.journal_length,
+            thread=thread_id,
+            cancel_prefix=keys.cancel_prefix(thread_id),
+            channel_prefix=keys.channel_prefix(),
+            token=token,
+            profile_pattern=keys.profile("%s"),
+        )
+        calls = [self._store.call(claim)]
         if self._beside is not None:
             calls.append(self._beside(thread_id))
         reply, *found = await self._store.retry(lambda: self._claim_once(calls))
@@ -106,40 +121,20 @@ class Mailbox:
             raise replies[0]
         return replies
 
-    def _names(self, thread_id: str) -> tuple[str, ...]:
-        return (
-            keys.lease(thread_id),
-            keys.control(thread_id),
-            keys.inbox(thread_id),
-            keys.journal(thread_id),
-            keys.meta(thread_id),
-            keys.pending(),
-        )
-
-    def _claim_args(self, thread_id: str, settings: EngineSettings, token: str) -> tuple[Arg, ...]:
-        return (
-            self.owner,
-            settings.lease_ms,
-            settings.journal_length,
-            thread_id,
-            keys.cancel_prefix(thread_id),
-            keys.channel_prefix(),
-            token,
-            keys.profile("%s"),
-        )
-
     async def renew(self, turn: Turn, settings: EngineSettings) -> tuple[bool, bool]:
         """(still ours, asked to stop)."""
         thread_id = turn.thread_id
-        names = (
-            keys.lease(thread_id),
-            keys.control(thread_id),
-            keys.cancel_flag(thread_id, turn.run_id),
-            *_expiring(turn),
+        call = scripts.renew(
+            lease=keys.lease(thread_id),
+            control=keys.control(thread_id),
+            cancel_flag=keys.cancel_flag(thread_id, turn.run_id),
+            lasting=_expiring(turn),
+            owner=self.owner,
+            epoch=turn.epoch,
+            lease_ms=settings.lease_ms,
+            ttl=turn.ttl,
         )
-        ours, stop = await self._store.script(
-            "renew", names, (self.owner, turn.epoch, settings.lease_ms, turn.ttl)
-        )
+        ours, stop = await self._store.script(call)
         return bool(ours), bool(stop)
 
     async def emit(
@@ -147,17 +142,19 @@ class Mailbox:
     ) -> None:
         """Append events; ``sequence`` must grow with each call of the turn. Raises Fenced,
         StoreError."""
-        head: tuple[Arg, ...] = (
-            turn.epoch,
-            sequence,
-            settings.journal_length,
-            turn.ttl,
-            turn.run_id,
-            turn.thread_id,
-            keys.user_channel(turn.inbound.user_id),
+        call = scripts.emit(
+            control=keys.control(turn.thread_id),
+            journal=keys.journal(turn.thread_id),
+            epoch=turn.epoch,
+            sequence=sequence,
+            maxlen=settings.journal_length,
+            ttl=turn.ttl,
+            run=turn.run_id,
+            thread=turn.thread_id,
+            channel=keys.user_channel(turn.inbound.user_id),
+            events=_parts(events),
         )
-        names = (keys.control(turn.thread_id), keys.journal(turn.thread_id))
-        await self._store.script("emit", names, (*head, *_parts(events)))
+        await self._store.script(call)
 
     async def done(
         self,
@@ -170,34 +167,49 @@ class Mailbox:
     ) -> Turn | Busy | None:
         """End the turn for good and claim the next one. Raises Fenced, StoreError."""
         thread_id = turn.thread_id
-        args: tuple[Arg, ...] = (
-            *self._claim_args(thread_id, settings, f"after {turn.epoch}"),
-            turn.epoch,
-            turn.entry,
-            turn.run_id,
-            turn.inbound.user_id,
-            turn.ttl,
-            int(take_next),
-            KEEP_EVENTS,
-            len(records),
-            *records,
-            *_parts(events),
+        call = scripts.done(
+            lease=keys.lease(thread_id),
+            control=keys.control(thread_id),
+            inbox=keys.inbox(thread_id),
+            journal=keys.journal(thread_id),
+            meta=keys.meta(thread_id),
+            pending=keys.pending(),
+            transcript=keys.transcript(thread_id),
+            calls=keys.calls(thread_id),
+            doorbell=keys.doorbell(),
+            lasting=_expiring(turn),
+            owner=self.owner,
+            lease_ms=settings.lease_ms,
+            maxlen=settings.journal_length,
+            thread=thread_id,
+            cancel_prefix=keys.cancel_prefix(thread_id),
+            channel_prefix=keys.channel_prefix(),
+            token=f"after {turn.epoch}",
+            profile_pattern=keys.profile("%s"),
+            epoch=turn.epoch,
+            entry=turn.entry,
+            run=turn.run_id,
+            user=turn.inbound.user_id,
+            ttl=turn.ttl,
+            take_next=int(take_next),
+            keep_seconds=KEEP_EVENTS,
+            count=len(records),
+            rest=(*records, *_parts(events)),
         )
-        names = (
-            *self._names(thread_id),
-            keys.transcript(thread_id),
-            keys.calls(thread_id),
-            keys.doorbell(),
-            *_expiring(turn),
-        )
-        return _outcome(thread_id, await self._store.script("done", names, args))
+        return _outcome(thread_id, await self._store.script(call))
 
     async def release(self, turn: Turn) -> None:
         """Give the turn back unfinished, for another worker to take at once."""
         thread_id = turn.thread_id
-        names = (keys.lease(thread_id), keys.control(thread_id), keys.doorbell())
-        ring = f"{thread_id}{BELL_SEPARATOR}{turn.inbound.user_id}"
-        await self._store.script("release", names, (turn.epoch, turn.entry, ring))
+        call = scripts.release(
+            lease=keys.lease(thread_id),
+            control=keys.control(thread_id),
+            doorbell=keys.doorbell(),
+            epoch=turn.epoch,
+            entry=turn.entry,
+            ring=f"{thread_id}{BELL_SEPARATOR}{turn.inbound.user_id}",
+        )
+        await self._store.script(call)
 
     async def bury(self, turn: Turn, why: str) -> None:
         """Keep a message that is given up on, for `doctor` and the administrator."""

@@ -27,7 +27,7 @@ from core.engine.turns import GiveUp, Handler, Turns
 from core.errors import Fenced, StoreError
 from core.live_settings.live import LiveSettings
 from core.settings.groups import EngineSettings
-from core.store import keys
+from core.store import keys, scripts
 from core.store.client import ScriptCall, Store
 from core.store.redis import RedisClient
 
@@ -182,7 +182,8 @@ class Worker:
                     (thread_id, last), time.monotonic()
                 )
                 if time.monotonic() - since > STALE_AFTER:
-                    await self._store.script("settle", (keys.pending(),), (thread_id, last))
+                    settle = scripts.settle(pending=keys.pending(), thread=thread_id, message=last)
+                    await self._store.script(settle)
         self._stale = stale
 
     async def _states(self, thread_ids: list[str]) -> list[tuple[int, int, bytes | None]]:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 
 from core.events import Usage
-from core.store import keys
-from core.store.client import Arg, Store
+from core.store import keys, scripts
+from core.store.client import Store
 from core.store.redis import RedisClient
 
 DAY_KEPT_SECONDS = 400 * 24 * 3600
@@ -31,13 +31,15 @@ async def record(
         "estimated_calls": int(usage.estimated),
         "cloud_tokens": usage.prompt_tokens + usage.completion_tokens if cloud else 0,
     }
-    day_key = keys.usage_day(user_id, datetime.now(UTC).date().isoformat())
-    names = (keys.meta(thread_id), keys.usage_thread(thread_id), day_key)
-    args: list[Arg] = [ORPHAN_SECONDS, DAY_KEPT_SECONDS]
-    for name, count in counts.items():
-        if count:
-            args += (name, count)
-    await store.script_once("count", names, args)
+    call = scripts.count(
+        meta=keys.meta(thread_id),
+        of_thread=keys.usage_thread(thread_id),
+        of_day=keys.usage_day(user_id, datetime.now(UTC).date().isoformat()),
+        orphan_seconds=ORPHAN_SECONDS,
+        day_seconds=DAY_KEPT_SECONDS,
+        counts=[word for name, count in counts.items() if count for word in (name, count)],
+    )
+    await store.script_once(call)
 
 
 async def of_thread(redis: RedisClient, thread_id: str) -> dict[str, int]:

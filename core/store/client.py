@@ -10,7 +10,6 @@ seconds.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
@@ -28,11 +27,11 @@ from redis.exceptions import (
 )
 
 from core.metrics import REDIS_RETRIES
+from core.store.calling import Arg, Call, Scripts
 from core.store.errors import translate, wrong_password
 from core.store.redis import RedisClient
 
 T = TypeVar("T")
-Arg = str | bytes | int | float
 DEADLINE = 2.8
 """Seconds in which ``Store.retry`` gives up, a little under the promised 3."""
 
@@ -63,32 +62,28 @@ class ScriptCall:
 class Store:
     """A Redis client with our scripts and our retry rule."""
 
-    def __init__(self, redis: RedisClient, scripts: dict[str, str]) -> None:
+    def __init__(self, redis: RedisClient, scripts: Scripts) -> None:
         self.redis = redis
-        self._bodies = scripts
-        self._digests = {
-            name: hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()
-            for name, body in scripts.items()
-        }
+        self._scripts = scripts
 
-    async def script(
-        self, name: str, names: Sequence[str], args: Sequence[Arg], *, deadline: float = DEADLINE
-    ) -> Any:
+    async def script(self, call: Call, *, deadline: float = DEADLINE) -> Any:
         """Run one of our scripts, retried. Every script is safe to repeat. Raises StoreError,
         Fenced."""
-        return await self.retry(lambda: self.script_once(name, names, args), deadline=deadline)
+        return await self.retry(lambda: self.script_once(call), deadline=deadline)
 
-    async def script_once(self, name: str, names: Sequence[str], args: Sequence[Arg]) -> Any:
+    async def script_once(self, call: Call) -> Any:
         """Run a script without retry. Raises RedisError."""
         execute = self.redis.execute_command
+        script, words = self._scripts[call[0]], call[1:]
         try:
-            return await execute("EVALSHA", self._digests[name], len(names), *names, *args)
+            return await execute("EVALSHA", script.digest, *words)
         except NoScriptError:
-            return await execute("EVAL", self._bodies[name], len(names), *names, *args)
+            return await execute("EVAL", script.body, *words)
 
-    def call(self, name: str, names: Sequence[str], args: Sequence[Arg] = ()) -> ScriptCall:
+    def call(self, call: Call) -> ScriptCall:
         """A script with its keys and arguments, to be run among others."""
-        return ScriptCall(self._digests[name], self._bodies[name], (len(names), *names, *args))
+        script = self._scripts[call[0]]
+        return ScriptCall(script.digest, script.body, call[1:])
 
     async def several_once(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Run scripts one after another in one round trip, without retry. A reply may be the error

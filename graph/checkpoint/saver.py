@@ -13,7 +13,6 @@ import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
@@ -34,23 +33,23 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from core.engine.turn_journal import OUTAGE_LIMIT
 from core.errors import AssistantError
 from core.store import keys
-from core.store.client import DEADLINE, Arg, ScriptCall, Store
+from core.store.calling import Call
+from core.store.client import DEADLINE, ScriptCall, Store
 from core.store.errors import translate
 from core.store.redis import RedisClient
-from core.store.scripts import read_scripts
+from graph.checkpoint import calls
 from graph.checkpoint.base import AsyncOnlySaver
 from graph.checkpoint.codec import UNREADABLE, pack_record, pack_writes, read_writes
 from graph.checkpoint.ids import go_on_after
 from graph.checkpoint.read import Ancestor, Row, open_row, read_history
+from graph.checkpoint.scripts import read_scripts
 
-SCRIPTS = Path(__file__).parent / "lua"
 PAGE = 20
 """Checkpoints that one round trip of a listing fetches."""
 
 SPANS_KEPT = 64
 """Histories kept from ``aget_tuple`` until they are asked for: one for each turn that starts."""
 
-QUARANTINE_SECONDS = 30 * 24 * 3600
 OFFLINE = (RedisConnectionError, RedisTimeoutError, OSError)
 
 Place: TypeAlias = "tuple[str, str, str]"
@@ -69,16 +68,14 @@ RUNNING = ("branch:", "__")
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write: a script with its keys and arguments.
+    """One write: a call of ``put`` or ``put_writes``.
 
     ``begins`` is the id of a checkpoint that holds nothing but a turn's input, ``follows`` that of
     the checkpoint that the write belongs to or comes after. ``ends``: a task's writes that make
     nothing run.
     """
 
-    script: str
-    names: Sequence[str]
-    args: Sequence[Arg]
+    call: Call
     begins: str = ""
     follows: str = ""
     ends: bool = False
@@ -92,7 +89,7 @@ class RedisSaver(AsyncOnlySaver):
     ) -> None:
         # None allows only the types that LangGraph lists as safe, whatever the environment says.
         super().__init__(serde=serde or JsonPlusSerializer(allowed_msgpack_modules=None))
-        self._store = Store(redis, read_scripts(SCRIPTS))
+        self._store = Store(redis, read_scripts())
         self._ttl = "" if ttl is None else str(ttl)
         self._epoch = ""
         self._in_flight: dict[Place, set[asyncio.Future[None]]] = {}
@@ -119,12 +116,12 @@ class RedisSaver(AsyncOnlySaver):
 
     def newest(self, thread_id: str) -> ScriptCall:
         """The read of a thread's newest checkpoint, for who wants to send it himself."""
-        return self._store.call("get", data_keys(thread_id, ""), [""])
+        return self._store.call(calls.get(thread_id, "", ""))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint of the config, or the newest. Raises CheckpointUnreadable, StoreError."""
         thread_id, ns, checkpoint_id = place_of(config)
-        row = await self._run("get", data_keys(thread_id, ns), [checkpoint_id])
+        row = await self._run(calls.get(thread_id, ns, checkpoint_id))
         if not row:
             return None
         go_on_after(row[0].decode())
@@ -164,7 +161,7 @@ class RedisSaver(AsyncOnlySaver):
         if kept is not None and set(channels) <= set(kept[0]):
             span = kept[1]
         else:
-            span = await self._run("history", data_keys(*place[:2]), [place[2], *channels])
+            span = await self._run(calls.history(*place, channels))
         try:
             return read_history(self.serde, span, channels)
         except UNREADABLE as error:
@@ -191,11 +188,8 @@ class RedisSaver(AsyncOnlySaver):
             parent=parent,
             new_versions=new_versions,
         )
-        index, records, blobs, _ = data_keys(thread_id, ns)
         write = Write(
-            "put",
-            [*thread_keys(thread_id), index, records, blobs],
-            [self._epoch, self._ttl, ns, checkpoint["id"], record.data, *record.blobs],
+            calls.put(thread_id, ns, checkpoint["id"], record, epoch=self._epoch, ttl=self._ttl),
             begins=checkpoint["id"] if metadata.get("source") == "input" else "",
             follows=parent,
         )
@@ -210,16 +204,14 @@ class RedisSaver(AsyncOnlySaver):
         task_path: str = "",
     ) -> None:
         """Store a task's writes beside a checkpoint. Raises Fenced, StoreError."""
-        place = thread_id, ns, checkpoint_id = place_of(config)
+        place = place_of(config)
         batch = pack_writes(self.serde, writes, task_id, task_path)
         flight = asyncio.get_running_loop().create_future()
         self._in_flight.setdefault(place, set()).add(flight)
         try:
             write = Write(
-                "put_writes",
-                [*thread_keys(thread_id), data_keys(thread_id, ns)[3]],
-                [self._epoch, self._ttl, ns, checkpoint_id, batch],
-                follows=checkpoint_id,
+                calls.put_writes(*place, batch, epoch=self._epoch, ttl=self._ttl),
+                follows=place[2],
                 ends=not any(channel.startswith(RUNNING) for channel, _ in writes),
             )
             await self._write(write)
@@ -236,7 +228,8 @@ class RedisSaver(AsyncOnlySaver):
 
         Namespaces of tasks that belong to dropped checkpoints go too. Returns how many it dropped.
         """
-        return int(await self._run("keep", thread_keys(thread_id), [self._epoch, count, 1]))
+        call = calls.keep(thread_id, count, tasks_too=True, epoch=self._epoch)
+        return int(await self._run(call))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Keep the newest checkpoint of each namespace and what it needs, or ``"delete"`` all."""
@@ -246,12 +239,11 @@ class RedisSaver(AsyncOnlySaver):
             if strategy == "delete":
                 await self.adelete_thread(thread_id)
             else:
-                await self._run("keep", thread_keys(thread_id), [self._epoch, 1, 0])
+                await self._run(calls.keep(thread_id, 1, tasks_too=False, epoch=self._epoch))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread's checkpoints, also those in quarantine."""
-        names = [keys.checkpoint(thread_id, kind) for kind in ("n", "q-n")]
-        await self._run("delete", names, [])
+        await self._run(calls.delete(thread_id))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints whose metadata name one of the runs.
@@ -266,33 +258,33 @@ class RedisSaver(AsyncOnlySaver):
                 thread_id, ns, checkpoint_id = place_of(found.config)
                 dead.setdefault((thread_id, ns), []).append(checkpoint_id)
         for (thread_id, ns), ids in dead.items():
-            await self._run("drop", thread_keys(thread_id), [self._epoch, ns, *ids])
+            await self._run(calls.drop(thread_id, ns, ids, epoch=self._epoch))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Replace the target's checkpoints by a copy of the source's."""
-        dumps = await self._run("dump", [keys.checkpoint(source_thread_id, "n")], [])
+        dumps = await self._run(calls.dump(source_thread_id))
         if dumps:
-            args = [self._epoch, self._ttl, *dumps]
-            await self._run("restore", thread_keys(target_thread_id), args)
+            await self._run(
+                calls.restore(target_thread_id, dumps, epoch=self._epoch, ttl=self._ttl)
+            )
 
     async def quarantine(self, thread_id: str) -> bool:
         """Set a thread's checkpoints aside for 30 days; it goes on from an empty state."""
-        names = [*thread_keys(thread_id), keys.checkpoint(thread_id, "q-n")]
-        return bool(await self._run("quarantine", names, [self._epoch, QUARANTINE_SECONDS]))
+        return bool(await self._run(calls.quarantine(thread_id, epoch=self._epoch)))
 
     # ---- inside
 
     async def _write(self, write: Write) -> None:
         """Store a checkpoint or a task's writes; a turn's saver may hold them back."""
-        await self._run(write.script, write.names, write.args)
+        await self._run(write.call)
 
-    async def _run(self, script: str, names: Sequence[str], args: Sequence[Arg]) -> Any:
+    async def _run(self, call: Call) -> Any:
         try:
-            return await self._store.script_once(script, names, args)
+            return await self._store.script_once(call)
         except OFFLINE:
             # A turn outlives an outage: what the model has said is not asked for again.
             patience = OUTAGE_LIMIT if self._epoch else DEADLINE
-            return await self._store.script(script, names, args, deadline=patience)
+            return await self._store.script(call, deadline=patience)
         except RedisError as error:
             raise self._translated(error) from error
 
@@ -356,7 +348,7 @@ class RedisSaver(AsyncOnlySaver):
                 yield found
             return
         upper = f"({before_id}" if before_id else "+"
-        while rows := await self._run("page", data_keys(thread_id, ns), [upper, PAGE]):
+        while rows := await self._run(calls.page(thread_id, ns, upper, PAGE)):
             for row in rows:
                 yield self._tuple(thread_id, ns, row, keep_span=False)
             upper = "(" + rows[-1][0].decode()
@@ -373,16 +365,6 @@ def config_of(thread_id: str, ns: str, checkpoint_id: str) -> RunnableConfig:
     """The config that names one checkpoint."""
     about = {"thread_id": thread_id, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}
     return {"configurable": about}
-
-
-def thread_keys(thread_id: str) -> list[str]:
-    """Control hash and set of namespaces."""
-    return [keys.control(thread_id), keys.checkpoint(thread_id, "n")]
-
-
-def data_keys(thread_id: str, ns: str) -> list[str]:
-    """Index, records, blobs and writes of a namespace."""
-    return [keys.checkpoint(thread_id, kind, ns) for kind in "icbw"]
 
 
 def matches(metadata: CheckpointMetadata, wanted: Mapping[str, Any]) -> bool:

@@ -11,11 +11,11 @@ what it holds: its message is not forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from core.engine.mailbox import Found
-from core.store.client import Arg
+from core.store.calling import Call
+from graph.checkpoint import calls
 from graph.checkpoint.saver import RedisSaver, Write
 
 
@@ -43,7 +43,7 @@ class TurnSaver(RedisSaver):
         """Write what is held back. Raises Fenced, StoreError."""
         held, self._held = self._held, []
         if held:
-            await super()._run("put_all", *together(held))
+            await super()._run(calls.together([write.call for write in held]))
 
     async def _write(self, write: Write) -> None:
         self._found = None
@@ -58,28 +58,14 @@ class TurnSaver(RedisSaver):
         if self._start and write.follows == self._start:
             return True
         # Of the end: the last result, and the checkpoint that it leads to.
-        waits = write.ends or (self._ended and write.script == "put")
+        waits = write.ends or (self._ended and write.call[0] == "put")
         self._ended = write.ends
         return waits
 
-    async def _run(self, script: str, names: Sequence[str], args: Sequence[Arg]) -> Any:
+    async def _run(self, call: Call) -> Any:
         """Everything else sees the state as if nothing had been held back."""
         found, self._found = self._found, None
-        if found is not None and found.call == self._store.call(script, names, args):
+        if found is not None and found.call == self._store.call(call):
             return found.reply
         await self.flush()
-        return await super()._run(script, names, args)
-
-
-def together(writes: Sequence[Write]) -> tuple[list[str], list[Arg]]:
-    """Keys and arguments for one script call that does them all, or none.
-
-    One by one, or in a pipeline of which a restarted server knows one script and not the other, a
-    turn that was fenced off in between would leave a checkpoint without the messages before it.
-    """
-    names: list[str] = []
-    args: list[Arg] = []
-    for write in writes:
-        names += write.names
-        args += (write.script, len(write.names), len(write.args), *write.args)
-    return names, args
+        return await super()._run(call)

@@ -15,8 +15,8 @@ from core.errors import Fenced, StoreUnavailable
 from core.store import keys
 from core.store.connection import connect
 from core.store.redis import RedisClient
-from core.store.scripts import read_scripts
-from graph.checkpoint.saver import SCRIPTS, RedisSaver
+from graph.checkpoint.saver import RedisSaver
+from graph.checkpoint.scripts import read_scripts
 from graph.checkpoint.select import for_turn
 from tests.graph.checkpoint_graphs import about, chat_graph, checkpoint, thread
 from tests.support.counting import Counting
@@ -242,10 +242,10 @@ async def test_a_server_that_knew_one_script_of_two_kept_a_turn_without_its_mess
 ) -> None:
     client = Overtaken(redis)
     client.other = redis
-    bodies = read_scripts(SCRIPTS)
+    known = read_scripts()
     await redis.script_flush()
     for name in ("get", "put"):
-        await redis.script_load(bodies[name])
+        await redis.script_load(known[name].body)
     await set_epoch(redis, 1)
     graph = chat_graph(for_turn(RedisSaver(client.typed), epoch=1, ttl=None))
     with pytest.raises(Fenced):

@@ -16,10 +16,27 @@ from core.conversations.transcript import read_record
 from core.engine.mailbox import Busy, Mailbox, Turn
 from core.events import Event, TurnFinished
 from core.settings.groups import EngineSettings
-from core.store import keys
+from core.store import keys, scripts
+from core.store.calling import Call
 from core.store.client import Store
 
 USER = "u1"
+
+
+def stale_emit(thread: str) -> Call:
+    """A call that is refused: its turn is no longer the thread's."""
+    return scripts.emit(
+        control=keys.control(thread),
+        journal=keys.journal(thread),
+        epoch=7,
+        sequence=1,
+        maxlen=10,
+        ttl="",
+        run=f"{thread}.r",
+        thread=thread,
+        channel="c",
+        events=(),
+    )
 
 
 @dataclass

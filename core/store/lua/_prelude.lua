@@ -1,4 +1,5 @@
--- Shared by every script: prepended to each of them.
+-- Shared by every script: prepended to each of them. Then come the names of its keys and arguments, made from its
+-- declaration in core/store/scripts.py.
 -- Entries travel to readers as one publication: fields split by 0x1f, entries by 0x1e. The payloads are
 -- JSON, which escapes both.
 local function announce(channel, thread, parts)

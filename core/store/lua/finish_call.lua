@@ -1,5 +1,4 @@
 -- Keep the result of a call. Not fenced: it did happen, whoever holds the conversation now.
--- KEYS: calls. ARGV: call, record
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if redis.call('HEXISTS', calls, call) == 0 then return 0 end
+redis.call('HSET', calls, call, record)
 return 1

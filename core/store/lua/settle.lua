@@ -1,4 +1,3 @@
 -- Forget that a thread has work, unless a newer message says that it has.
--- KEYS: pending. ARGV: thread, message id
-if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+if redis.call('HGET', pending, thread) == message then return redis.call('HDEL', pending, thread) end
 return 0

@@ -1,5 +1,5 @@
 -- Some keys as they are at one moment. Only reads.
--- KEYS: key …. ARGV: sets of checkpoint namespaces, whose keys are read too
+-- spaces: sets of checkpoint namespaces, whose keys are read too
 -- Returns: {name, type, time of expiry in ms or -1, value, last id of a stream or false}, …
 local names, known = {}, {}
 local function add(name)
@@ -8,12 +8,12 @@ local function add(name)
     names[#names + 1] = name
   end
 end
-for _, name in ipairs(KEYS) do add(name) end
-for _, spaces in ipairs(ARGV) do
-  add(spaces)
+for _, name in ipairs(wanted) do add(name) end
+for _, set in ipairs(spaces) do
+  add(set)
   -- The layout is described in graph/checkpoint/lua/_prelude.lua.
-  local base = string.sub(spaces, 1, -3)
-  for _, ns in ipairs(redis.call('SMEMBERS', spaces)) do
+  local base = string.sub(set, 1, -3)
+  for _, ns in ipairs(redis.call('SMEMBERS', set)) do
     for _, kind in ipairs({'i', 'c', 'b', 'w'}) do add(base .. kind .. ':' .. ns) end
   end
 end

@@ -1,4 +1,5 @@
--- Shared by every script of the saver: prepended to each of them.
+-- Shared by every script of the saver: prepended to each of them. Then come the names of its keys and arguments, made
+-- from its declaration in graph/checkpoint/scripts.py.
 -- Each namespace of a thread has four keys, told apart by one letter:
 --   i  sorted set of checkpoint ids, all with score 0, so in the order of the ids
 --   c  hash  id -> record: length of the head (4 bytes), head, body. The head is a msgpack array:
@@ -162,24 +163,27 @@ local function drop_checkpoints(names, ns, ids)
 end
 
 -- Store a checkpoint and its new values.
--- keys: control, n, i, c, b. args: epoch, ttl, namespace, id, record, then blob name, blob …
-local function put(keys, args)
-  if not check_fence(keys[1], args[1]) then return redis.error_reply('FENCED') end
-  for n = 6, #args, 2 do redis.call('HSET', keys[5], args[n], args[n + 1]) end
-  redis.call('HSET', keys[4], args[4], args[5])
-  redis.call('ZADD', keys[3], 0, args[4])
-  redis.call('SADD', keys[2], args[3])
-  expire_thread(keys[2], args[2])
+-- values: blob name, blob, …, from number `first` on
+local function put(keys, args, values, first)
+  local control, names, index, records, blobs = unpack(keys)
+  local epoch, ttl, ns, id, record = unpack(args, 1, 5)
+  if not check_fence(control, epoch) then return redis.error_reply('FENCED') end
+  for n = first, #values, 2 do redis.call('HSET', blobs, values[n], values[n + 1]) end
+  redis.call('HSET', records, id, record)
+  redis.call('ZADD', index, 0, id)
+  redis.call('SADD', names, ns)
+  expire_thread(names, ttl)
   return 1
 end
 
 -- Append a batch of writes to a checkpoint, which may not have arrived yet.
--- keys: control, n, w. args: epoch, ttl, namespace, id, batch
 local function put_writes(keys, args)
-  if not check_fence(keys[1], args[1]) then return redis.error_reply('FENCED') end
-  local number = redis.call('HINCRBY', keys[3], args[4], 1)
-  redis.call('HSET', keys[3], args[4] .. '\0' .. number, args[5])
-  if number == 1 then redis.call('SADD', keys[2], args[3]) end
-  expire_thread(keys[2], args[2])
+  local control, names, writes = unpack(keys)
+  local epoch, ttl, ns, id, batch = unpack(args)
+  if not check_fence(control, epoch) then return redis.error_reply('FENCED') end
+  local number = redis.call('HINCRBY', writes, id, 1)
+  redis.call('HSET', writes, id .. '\0' .. number, batch)
+  if number == 1 then redis.call('SADD', names, ns) end
+  expire_thread(names, ttl)
   return number
 end

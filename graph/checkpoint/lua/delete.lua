@@ -1,9 +1,9 @@
--- Delete a thread's checkpoints, also those set aside. KEYS: n, n of those set aside
+-- Delete a thread's checkpoints, also those set aside
 local removed = 0
-for _, names in ipairs(KEYS) do
-  for _, ns in ipairs(redis.call('SMEMBERS', names)) do
-    for _, key in pairs(keys_of(names, ns)) do removed = removed + redis.call('UNLINK', key) end
+for _, set in ipairs({names, aside}) do
+  for _, ns in ipairs(redis.call('SMEMBERS', set)) do
+    for _, key in pairs(keys_of(set, ns)) do removed = removed + redis.call('UNLINK', key) end
   end
-  removed = removed + redis.call('UNLINK', names)
+  removed = removed + redis.call('UNLINK', set)
 end
 return removed

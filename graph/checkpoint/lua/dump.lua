@@ -1,8 +1,8 @@
--- A thread's checkpoints as they are at one moment. KEYS: n
+-- A thread's checkpoints as they are at one moment.
 -- Returns: {kind, namespace, dump, …}
 local out = {}
-for _, ns in ipairs(redis.call('SMEMBERS', KEYS[1])) do
-  local ks = keys_of(KEYS[1], ns)
+for _, ns in ipairs(redis.call('SMEMBERS', names)) do
+  local ks = keys_of(names, ns)
   for _, kind in ipairs(KINDS) do
     local dump = redis.call('DUMP', ks[kind])
     if dump then

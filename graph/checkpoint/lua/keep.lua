@@ -1,9 +1,9 @@
 -- Keep the newest checkpoints of each namespace, and the older ones from which their delta channels are
 -- rebuilt: back to the nearest stored value of each.
--- KEYS: control, n. ARGV: epoch, how many, 1 to drop namespaces of finished tasks too
+-- tasks_too: 1 to drop namespaces of finished tasks too
 -- Returns: number of checkpoints dropped
-if not check_fence(KEYS[1], ARGV[1]) then return redis.error_reply('FENCED') end
-local count = tonumber(ARGV[2])
+if not check_fence(control, epoch) then return redis.error_reply('FENCED') end
+count = tonumber(count)
 
 local function survivors(ks, ids)
   local heads, keep, walked = {}, {}, {}
@@ -41,26 +41,26 @@ local function survivors(ks, ids)
 end
 
 local function prune(ns)
-  local ks = keys_of(KEYS[2], ns)
+  local ks = keys_of(names, ns)
   if redis.call('ZCARD', ks.i) <= count then return 0 end
   local ids, dead = redis.call('ZREVRANGEBYLEX', ks.i, '+', '-'), {}
   local keep = survivors(ks, ids)
   for _, id in ipairs(ids) do
     if not keep[id] then dead[#dead + 1] = id end
   end
-  return drop_checkpoints(KEYS[2], ns, dead)
+  return drop_checkpoints(names, ns, dead)
 end
 
 local dropped = prune('')
-local oldest = redis.call('ZRANGE', keys_of(KEYS[2], '').i, 0, 0)[1]
-for _, ns in ipairs(redis.call('SMEMBERS', KEYS[2])) do
-  local ids = keys_of(KEYS[2], ns).i
+local oldest = redis.call('ZRANGE', keys_of(names, '').i, 0, 0)[1]
+for _, ns in ipairs(redis.call('SMEMBERS', names)) do
+  local ids = keys_of(names, ns).i
   -- A task's own namespace ("node:task id") is dead once the root keeps newer checkpoints only.
-  local dead = ARGV[3] == '1' and oldest and string.find(ns, ':', 1, true)
+  local dead = tasks_too == '1' and oldest and string.find(ns, ':', 1, true)
     and redis.call('ZCARD', ids) > 0 and redis.call('ZLEXCOUNT', ids, '(' .. oldest, '+') == 0
   if dead then
     dropped = dropped + redis.call('ZCARD', ids)
-    drop_namespace(KEYS[2], ns)
+    drop_namespace(names, ns)
   elseif ns ~= '' then
     dropped = dropped + prune(ns)
   end

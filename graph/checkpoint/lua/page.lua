@@ -1,8 +1,8 @@
 -- Some checkpoints of a namespace, newest first.
--- KEYS: i, c, b, w. ARGV: upper end of the ids as in ZREVRANGEBYLEX, most results
+-- upper: end of the ids as in ZREVRANGEBYLEX
 -- Returns: {checkpoint as in get.lua, …}
 local out = {}
-for _, id in ipairs(redis.call('ZREVRANGEBYLEX', KEYS[1], ARGV[1], '-', 'LIMIT', 0, ARGV[2])) do
-  out[#out + 1] = read_checkpoint({i = KEYS[1], c = KEYS[2], b = KEYS[3], w = KEYS[4]}, id, false) or nil
+for _, id in ipairs(redis.call('ZREVRANGEBYLEX', index, upper, '-', 'LIMIT', 0, most)) do
+  out[#out + 1] = read_checkpoint({i = index, c = records, b = blobs, w = writes}, id, false) or nil
 end
 return out

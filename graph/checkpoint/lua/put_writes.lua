@@ -1,4 +1,3 @@
 -- Append a batch of writes to a checkpoint, which may not have arrived yet.
 -- Safe to repeat: batches are merged when read, and a repeated one changes nothing.
--- KEYS, ARGV: as of put_writes in the prelude
-return put_writes(KEYS, ARGV)
+return put_writes({control, names, writes}, {epoch, ttl, ns, id, batch})

@@ -1,9 +1,10 @@
--- Replace a thread's checkpoints by those of dump.lua. KEYS: control, n. ARGV: epoch, ttl, kind, namespace, dump, …
-if not check_fence(KEYS[1], ARGV[1]) then return redis.error_reply('FENCED') end
-for _, ns in ipairs(redis.call('SMEMBERS', KEYS[2])) do drop_namespace(KEYS[2], ns) end
-for n = 3, #ARGV, 3 do
-  redis.call('RESTORE', keys_of(KEYS[2], ARGV[n + 1])[ARGV[n]], 0, ARGV[n + 2], 'REPLACE')
-  redis.call('SADD', KEYS[2], ARGV[n + 1])
+-- Replace a thread's checkpoints by those of dump.lua.
+-- dumps: kind, namespace, dump, …
+if not check_fence(control, epoch) then return redis.error_reply('FENCED') end
+for _, ns in ipairs(redis.call('SMEMBERS', names)) do drop_namespace(names, ns) end
+for n = 1, #dumps, 3 do
+  redis.call('RESTORE', keys_of(names, dumps[n + 1])[dumps[n]], 0, dumps[n + 2], 'REPLACE')
+  redis.call('SADD', names, dumps[n + 1])
 end
-expire_thread(KEYS[2], ARGV[2])
+expire_thread(names, ttl)
 return 1

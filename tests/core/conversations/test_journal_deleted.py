@@ -13,7 +13,7 @@ from core.conversations.journal import Entry
 from core.conversations.threads import Threads
 from core.errors import Fenced, NotFound
 from core.events import TextDelta
-from core.store import keys
+from core.store import keys, scripts
 from core.store.opening import open_store
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy
@@ -102,8 +102,18 @@ async def test_a_thread_of_somebody_else_is_neither_deleted_nor_announced(
     desk: Desk, hub: Hub
 ) -> None:
     thread = await desk.thread()
-    args = ("u2", thread, keys.user_channel("u2"), keys.journal(thread))
-    assert await desk.store.script("delete", keys.of_thread(thread), args) == 0
+    call = scripts.delete(
+        deleted=keys.deleted(),
+        pending=keys.pending(),
+        user_threads=keys.user_threads("u2"),
+        meta=keys.meta(thread),
+        journal=keys.journal(thread),
+        names=keys.of_thread(thread),
+        user="u2",
+        thread=thread,
+        channel=keys.user_channel("u2"),
+    )
+    assert await desk.store.script(call) == 0
     assert await desk.redis.exists(keys.meta(thread))
     with pytest.raises(NotFound):
         await Threads(desk.store).delete("u2", thread)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from core.engine.mailbox import Found, Mailbox, Turn
-from core.store import keys
+from core.store import keys, scripts
 from core.store.client import ScriptCall
-from tests.support.desk import Desk
+from tests.support.desk import Desk, stale_emit
 
 
 async def claimed(desk: Desk, call: ScriptCall) -> Turn:
@@ -18,15 +18,14 @@ async def claimed(desk: Desk, call: ScriptCall) -> Turn:
 
 
 async def test_the_reply_comes_with_the_turn(desk: Desk) -> None:
-    await desk.redis.hset(keys.pending(), "t", "m")
-    call = desk.store.call("settle", (keys.pending(),), ("t", "m"))
-    assert (await claimed(desk, call)).found == Found(call, 1)
+    await desk.redis.set("k", "v")
+    call = desk.store.call(scripts.snapshot(wanted=("k",), spaces=()))
+    reply = [[b"k", b"string", -1, [b"v"], None]]
+    assert (await claimed(desk, call)).found == Found(call, reply)
 
 
 async def test_a_read_that_fails_does_not_cost_the_claim(desk: Desk) -> None:
-    names = (keys.control("t"), keys.journal("t"))
-    fenced = desk.store.call("emit", names, ("7", 1, 10, "", "t.r", "t", "c"))
-    turn = await claimed(desk, fenced)
+    turn = await claimed(desk, desk.store.call(stale_emit("t")))
     assert (turn.found, turn.attempt) == (None, 1)
 
 

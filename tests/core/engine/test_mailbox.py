@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +15,9 @@ from core.engine.mailbox import Busy, Mailbox, Turn
 from core.errors import Fenced
 from core.events import MessageCompleted, TextDelta, TurnFinished, Usage
 from core.settings.groups import EngineSettings
-from core.store import keys
-from core.store.client import DEADLINE, Arg, Store
+from core.store import keys, scripts
+from core.store.calling import Call
+from core.store.client import DEADLINE, Store
 from core.store.opening import open_store
 from tests.support.desk import USER, Desk
 from tests.support.fault_proxy import FaultProxy
@@ -27,19 +27,17 @@ from tests.support.waiting import wait_until
 class Stuttering(Store):
     """Sends every script twice, as a retry does after a lost reply. Both answers must agree."""
 
-    async def script(
-        self, name: str, names: Sequence[str], args: Sequence[Arg], *, deadline: float = DEADLINE
-    ) -> Any:
-        first = await super().script(name, names, args, deadline=deadline)
-        second = await super().script(name, names, args, deadline=deadline)
-        if name in ("claim", "done"):
+    async def script(self, call: Call, *, deadline: float = DEADLINE) -> Any:
+        first = await super().script(call, deadline=deadline)
+        second = await super().script(call, deadline=deadline)
+        if call[0] in ("claim", "done"):
             assert first[:1] == second[:1]
             assert first == second or first[0] == b"busy"
         return second
 
 
 def stuttering(store: Store) -> Desk:
-    return Desk(Stuttering(store.redis, store._bodies))  # pyright: ignore[reportPrivateUsage] - a test double of the store itself
+    return Desk(Stuttering(store.redis, store._scripts))  # pyright: ignore[reportPrivateUsage] - a test double of the store itself
 
 
 async def expire_lease(desk: Desk, thread: str) -> None:
@@ -249,11 +247,13 @@ async def test_the_counters_begin_anew_with_the_next_message(desk: Desk) -> None
 
 async def test_settle_forgets_a_thread_unless_something_newer_came(desk: Desk) -> None:
     await desk.redis.hset(keys.pending(), "t", "m2")
-    settle = desk.store.script
-    assert await settle("settle", (keys.pending(),), ("t", "m1")) == 0
+    first, last = (
+        scripts.settle(pending=keys.pending(), thread="t", message=name) for name in ("m1", "m2")
+    )
+    assert await desk.store.script(first) == 0
     assert await desk.redis.hexists(keys.pending(), "t")
-    assert await settle("settle", (keys.pending(),), ("t", "m2")) == 1
-    assert await settle("settle", (keys.pending(),), ("t", "m2")) == 0
+    assert await desk.store.script(last) == 1
+    assert await desk.store.script(last) == 0
 
 
 async def test_a_deleted_thread_fences_its_worker(desk: Desk) -> None:

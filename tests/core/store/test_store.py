@@ -14,12 +14,12 @@ from redis.exceptions import RedisError
 from core.errors import ConfigError, Fenced, StoreError, StoreFull, StoreTooOld, StoreUnavailable
 from core.home.embedded import EmbeddedServer, start_server
 from core.settings.groups import StoreSettings
-from core.store import keys
+from core.store import keys, scripts
 from core.store.client import Store
 from core.store.connection import connect
 from core.store.opening import open_store
 from tests.support.canned_redis import bulk, canned_redis, error
-from tests.support.desk import Desk
+from tests.support.desk import Desk, stale_emit
 from tests.support.fault_proxy import FaultProxy
 from tests.support.servers import server_command
 from tests.support.waiting import wait_until
@@ -54,11 +54,12 @@ async def test_every_call_answers_within_three_seconds(
     async with open_store(proxy.url) as away:
         proxy.mode = fault
         began = time.monotonic()
+        call = scripts.settle(pending=keys.pending(), thread="t", message="m")
         with pytest.raises(StoreUnavailable):
-            await away.script("settle", (keys.pending(),), ("t", "m"))
+            await away.script(call)
         assert time.monotonic() - began <= 3
         proxy.mode = "pass"
-        assert await away.script("settle", (keys.pending(),), ("t", "m")) == 0
+        assert await away.script(call) == 0
 
 
 async def test_a_call_succeeds_as_soon_as_redis_is_back(proxy: FaultProxy, store: Store) -> None:
@@ -208,9 +209,9 @@ async def test_scripts_work_without_having_been_loaded(desk: Desk) -> None:
 async def test_scripts_that_travel_together_run_in_order(desk: Desk) -> None:
     thread = await desk.thread()
     await desk.redis.script_flush()
-    store, names = desk.store, (keys.control(thread), keys.journal(thread))
-    wrong = store.call("emit", names, ("7", 1, 10, "", f"{thread}.r", thread, "c"))
-    last = store.call("settle", (keys.pending(),), ("t", "m"))
+    store = desk.store
+    wrong = store.call(stale_emit(thread))
+    last = store.call(scripts.settle(pending=keys.pending(), thread="t", message="m"))
     for _ in ("not known to the server", "known"):
         await desk.redis.hset(keys.pending(), "t", "m")
         replies = await store.several_once([wrong, last])
