@@ -29,6 +29,10 @@ class Record:
         self.take = self._answer.take
         """Add one event."""
 
+    def answers(self, message_id: str) -> None:
+        """Say what a turn answers that did not begin with it."""
+        self._answer_to = message_id
+
     def ending(self, events: Sequence[Event]) -> Ending:
         """The end of the turn with these last events."""
         for event in events:
@@ -38,8 +42,8 @@ class Record:
     def _records(self) -> list[bytes]:
         """The transcript's entries: the user's message (once) and the answer."""
         inbound = self._turn.inbound
-        if isinstance(inbound, Decision):
-            return []
+        if isinstance(inbound, Decision) and self._answer_to == inbound.id:
+            return []  # nothing waited for it
         entries = [pack_record(self._answer_record())]
         if isinstance(inbound, Message) and inbound.retry_of is None:
             entries.insert(0, pack_record(user_record(self._turn, inbound)))
@@ -53,7 +57,7 @@ class Record:
             "answer_to": self._answer_to,
             "run_id": self._turn.run_id,
             "text": answer.text,
-            "tools": [_tool(call) for call in answer.tools.values()],
+            "tools": [self._tool(call) for call in answer.tools.values()],
             "created_at": datetime.now(UTC),
             "status": answer.status,
         }
@@ -67,12 +71,12 @@ class Record:
         }
         return record | {name: value for name, value in optional.items() if value}
 
-
-def _tool(call: ToolCall) -> dict[str, Any]:
-    """A tool that was running when the turn was stopped has an unknown outcome."""
-    if call.status == "running":
-        return asdict(call) | {"status": "unknown", "summary": "stopped while it ran"}
-    return asdict(call)
+    def _tool(self, call: ToolCall) -> dict[str, Any]:
+        """A tool that was running when the turn was stopped has an unknown outcome; one that waits
+        for a decision goes on running."""
+        if call.status == "running" and self._answer.status != "waiting":
+            return asdict(call) | {"status": "unknown", "summary": "stopped while it ran"}
+        return asdict(call)
 
 
 def _asked(turn: Turn) -> str:

@@ -6,10 +6,11 @@ import asyncio
 import copy
 import logging
 import secrets
-from typing import cast
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphRecursionError, NodeTimeoutError
+from langgraph.types import Command
 
 from core.conversations.inbound import Decision, Message, Reminder, Unreadable
 from core.engine.mailbox import Turn
@@ -17,36 +18,37 @@ from core.engine.turn_journal import TurnJournal
 from core.engine.turn_meter import measured_run
 from core.engine.turns import Ending, HandOver, TurnControl, plain_ending
 from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
-from core.events import Event, MessageCompleted, Notice, TextDelta, TurnFinished, Usage
+from core.events import (
+    Event,
+    MessageCompleted,
+    Notice,
+    TextDelta,
+    TurnFinished,
+    TurnStatus,
+    Usage,
+)
 from core.services import Services
 from graph.build import Graph
 from graph.checkpoint.saver import CheckpointUnreadable
 from graph.checkpoint.select import Saver, for_turn, set_aside, settle, trim
 from graph.record import Record
-from graph.start import fresh_input, start
+from graph.start import NothingWaits, decided, fresh_input, start
 from nodes.request.shown import answer_id
 from nodes.state import Context, Emit, State
-from tools.toolbox import Toolbox, TurnTools
+from tools.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
+
+INTERRUPT = "__interrupt__"
+"""Key of the update that LangGraph gives when nodes wait (langgraph.types.interrupt)."""
 
 RECURSION_LIMIT = 500
 """Supersteps of one turn: 50 iterations of 50 rounds never come near; a wiring mistake does."""
 
+LOST_STATE = "The stored memory of this conversation could not be read; it goes on without it."
+
 PRUNE_EVERY = 2
 """Turns of a thread between two prunings in this process."""
-
-
-class NothingWaits(AssistantError):
-    """A decision came for which no turn waits any more."""
-
-    code = "nothing_waits"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "nothing waits for this decision any more; it was decided before, or the conversation "
-            "has gone on. Ask again for what you want done"
-        )
 
 
 class Runner:
@@ -63,12 +65,14 @@ class Runner:
         record = Record(turn)
         outlet = _Outlet(record, journal)
         seconds = self._services.settings.current.orchestrator.turn_timeout
-        task = asyncio.create_task(self._measured(turn, outlet.emit), name=f"run {turn.run_id}")
+        task = asyncio.create_task(
+            self._measured(turn, record, outlet.emit), name=f"run {turn.run_id}"
+        )
         outlet.run = task
         control.watch(task)
         try:
             async with asyncio.timeout(seconds):
-                await outlet.outlast(task)
+                status = await outlet.outlast(task)
         except asyncio.CancelledError:
             return self._stopped(turn, control, record)
         except Fenced:
@@ -100,7 +104,7 @@ class Runner:
             return _failed(record, "internal", detail, retryable=True)
         finally:
             task.cancel()
-        return record.ending([TurnFinished("completed")])
+        return record.ending([TurnFinished(status)])
 
     def _stopped(self, turn: Turn, control: TurnControl, record: Record) -> Ending:
         match control.reason:
@@ -119,68 +123,74 @@ class Runner:
 
     # ---- the graph
 
-    async def _measured(self, turn: Turn, emit: Emit) -> None:
+    async def _measured(self, turn: Turn, record: Record, emit: Emit) -> TurnStatus:
         tools = self._toolbox.for_turn(turn.inbound.user_id, turn.thread_id)
         with measured_run(turn, tools.by_name) as meter:
-            await self._work(turn, tools, emit, meter.watching(emit))
+            context = Context(self._services, tools, turn, meter.watching(emit))
+            return await self._work(context, record, emit)
 
-    async def _work(self, turn: Turn, tools: TurnTools, tell: Emit, emit: Emit) -> None:
-        """``tell`` shows again what was measured before, ``emit`` what is new."""
-        match turn.inbound:
+    async def _work(self, context: Context, record: Record, tell: Emit) -> TurnStatus:
+        """``tell`` shows again what was measured before, ``context.emit`` what is new."""
+        match context.turn.inbound:
             case Reminder(text=text):
-                _remind(turn, text, emit)
-            case Message():
-                await self._answer(turn, turn.inbound, tools, tell=tell, emit=emit)
-            case Decision():
-                raise NothingWaits
+                _remind(context.turn, text, context.emit)
+                return "completed"
             case Unreadable(why=why):
                 raise AssistantError(why, code="unreadable")
+            case Message() | Decision() as inbound:
+                return await self._answer(context, inbound, record=record, tell=tell)
 
     async def _answer(
-        self, turn: Turn, message: Message, tools: TurnTools, *, tell: Emit, emit: Emit
-    ) -> None:
+        self, context: Context, inbound: Message | Decision, *, record: Record, tell: Emit
+    ) -> TurnStatus:
+        turn = context.turn
         graph = self._bound(turn)
-        context = Context(self._services, tools, turn, emit)
         config: RunnableConfig = {
             "configurable": {"thread_id": turn.thread_id},
             "recursion_limit": RECURSION_LIMIT,
         }
         try:
-            await self._go(message, graph, config, context, tell)
+            status = await self._go(inbound, graph, config, context, record=record, tell=tell)
         except BaseException:
             # Also of a turn that fails or is stopped, the message stays part of the conversation.
             await _write_held(graph, turn)
             raise
         await settle(_saver(graph))
         await self._prune(turn, graph)
+        return status
 
     async def _go(
         self,
-        message: Message,
+        inbound: Message | Decision,
         graph: Graph,
         config: RunnableConfig,
         context: Context,
+        *,
+        record: Record,
         tell: Emit,
-    ) -> None:
-        """Run the graph to its end, from the start or from where an earlier attempt came."""
+    ) -> TurnStatus:
+        """Run the graph until it ends or waits, from the start or from where it stands."""
         turn, settings = context.turn, self._services.settings.current
         try:
-            graph_input = await start(
-                turn, message, graph=graph, config=config, tell=tell, settings=settings
-            )
-            if graph_input is not False:
-                await _through(graph, graph_input, config, context)
+            if isinstance(inbound, Decision):
+                answers, graph_input = await decided(
+                    turn, inbound, graph=graph, config=config, tell=tell
+                )
+                record.answers(answers)
+            else:
+                graph_input = await start(
+                    turn, inbound, graph=graph, config=config, tell=tell, settings=settings
+                )
+            if graph_input is False:
+                return "completed"
+            return await _through(graph, graph_input, config, context)
         except CheckpointUnreadable as error:
             log.error("thread %s: %s", turn.thread_id, error)
             await set_aside(_saver(graph), turn.thread_id)
-            tell(
-                Notice(
-                    "warning",
-                    "The stored memory of this conversation could not be read; "
-                    "it goes on without it.",
-                )
-            )
-            await _through(graph, fresh_input(message, settings), config, context)
+            tell(Notice("warning", LOST_STATE))
+            if isinstance(inbound, Decision):
+                raise NothingWaits from error
+            return await _through(graph, fresh_input(inbound, settings), config, context)
 
     def _bound(self, turn: Turn) -> Graph:
         """The graph with a saver that writes under this turn's fence and life time."""
@@ -216,7 +226,7 @@ class _Outlet:
         self._record = record
         self._journal = journal
         self._failed: Exception | None = None
-        self.run: asyncio.Task[None] | None = None
+        self.run: asyncio.Task[TurnStatus] | None = None
 
     def emit(self, event: Event) -> None:
         """Take an event. When it cannot be written the run is stopped: a tool would take an error
@@ -231,10 +241,10 @@ class _Outlet:
             if self.run is not None:
                 self.run.cancel()
 
-    async def outlast(self, run: asyncio.Task[None]) -> None:
+    async def outlast(self, run: asyncio.Task[TurnStatus]) -> TurnStatus:
         """Wait for the run. Raises what it raised, or why its events could not be written."""
         try:
-            await run
+            return await run
         except asyncio.CancelledError:
             if self._failed is None:
                 raise
@@ -242,13 +252,16 @@ class _Outlet:
 
 
 async def _through(
-    graph: Graph, graph_input: State | None, config: RunnableConfig, context: Context
-) -> None:
-    """Run the graph to its end."""
-    async for _ in graph.astream(
-        graph_input, config, context=context, stream_mode="custom", durability="sync"
+    graph: Graph, graph_input: State | Command[Any] | None, config: RunnableConfig, context: Context
+) -> TurnStatus:
+    """Run the graph until it ends, or until a node waits for a decision of the user."""
+    status: TurnStatus = "completed"
+    async for step in graph.astream(
+        graph_input, config, context=context, stream_mode="updates", durability="sync"
     ):
-        pass
+        if INTERRUPT in step:
+            status = "waiting"
+    return status
 
 
 def _saver(graph: Graph) -> Saver:

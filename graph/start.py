@@ -1,4 +1,5 @@
-"""What a turn starts the graph with: the message, or nothing where an earlier attempt goes on."""
+"""What a turn starts the graph with: the message, a decision, or nothing where an earlier attempt
+goes on."""
 
 from __future__ import annotations
 
@@ -13,15 +14,60 @@ from langchain_core.messages import (
     SystemMessage,
 )
 from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command, Interrupt
 
-from core.conversations.inbound import Message
+from core.conversations.inbound import Decision, Message
 from core.engine.mailbox import Turn
+from core.errors import AssistantError
 from core.settings.groups import Settings
 from graph.build import Graph
 from graph.replay import replay
-from nodes.state import Emit, State, TurnState
+from nodes.state import APPROVAL, Emit, State, TurnState, question
 
 log = logging.getLogger(__name__)
+
+
+class NothingWaits(AssistantError):
+    """A decision came for which no turn waits any more."""
+
+    code = "nothing_waits"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "nothing waits for this decision any more; it was decided before, or the conversation "
+            "has gone on. Ask again for what you want done"
+        )
+
+
+async def decided(
+    turn: Turn, decision: Decision, *, graph: Graph, config: RunnableConfig, tell: Emit
+) -> tuple[str, Command[Any] | Literal[False] | None]:
+    """Id of the message whose turn goes on with a decision, and what to resume the graph with; None
+    resumes without it, False: nothing is left to do. All that the turn has said so far is told
+    again: to a client this run is another try of the same answer. Raises NothingWaits."""
+    snapshot = await graph.aget_state(config)
+    values = cast("State", snapshot.values)
+    waits = [entry for entry in snapshot.interrupts if _approval(entry) == decision.approval_id]
+    asked = question(values.get("messages", []))
+    # An earlier attempt of this turn may have gone on from the node that waited.
+    if asked is None or not (waits or decision.id in values.get("decided", ())):
+        raise NothingWaits
+    replay(snapshot, turn, tell)
+    if waits:
+        given = {
+            "choice": decision.choice,
+            "arguments": decision.arguments,
+            "reason": decision.reason,
+        }
+        resume = {waits[0].id: given}
+        return asked, Command(resume=resume, update={"decided": [decision.id]})
+    return asked, None if snapshot.tasks else False
+
+
+def _approval(waiting: Interrupt) -> str:
+    """Which decision a node waits for; empty for what no decision can answer."""
+    about: object = waiting.value
+    return str(cast("dict[str, Any]", about).get(APPROVAL, "")) if isinstance(about, dict) else ""
 
 
 async def start(

@@ -36,6 +36,14 @@ KEPT = "kept"
 UNTRUSTED = "untrusted"
 """Key in additional_kwargs of tool results that hold text of strangers."""
 
+APPROVAL = "approval_id"
+"""Key in what a node waits with (``langgraph.types.interrupt({APPROVAL: …})``): the name that the
+decision must give. The node gets back ``{choice, arguments, reason}``."""
+
+
+DECISIONS = 20
+"""Decisions that the state knows: more than can be under way at once."""
+
 
 class TurnState(TypedDict):
     """How far a turn has come: ``message_id`` says which turn, ``rounds`` counts tool rounds,
@@ -54,9 +62,15 @@ class TurnState(TypedDict):
     estimated: bool
 
 
+def newest_decisions(before: list[str], more: list[str]) -> list[str]:
+    """Reducer: several decisions may reach nodes of one step, so none may take another's place."""
+    return [*before, *more][-DECISIONS:]
+
+
 class State(TypedDict):
     """What is checkpointed of a conversation. ``density``: the model server's tokens per token that
-    was estimated for it; ``untrusted``: text of strangers has left the messages for the summary."""
+    was estimated for it; ``untrusted``: text of strangers has left the messages for the summary;
+    ``decided``: the newest decisions with which turns went on that had waited."""
 
     messages: Annotated[
         list[AnyMessage], DeltaChannel(messages_reducer, snapshot_frequency=SNAPSHOT_FREQUENCY)
@@ -66,6 +80,7 @@ class State(TypedDict):
     passed: NotRequired[bool]
     density: NotRequired[float]
     untrusted: NotRequired[bool]
+    decided: Annotated[NotRequired[list[str]], newest_decisions]
 
 
 class ToolTask(TypedDict):
@@ -91,6 +106,14 @@ class Context:
     tools: TurnTools
     turn: Turn
     emit: Emit = untold
+
+
+def question(messages: list[AnyMessage]) -> str | None:
+    """Id of the user's last message."""
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage) and not message.additional_kwargs.get(INTERNAL):
+            return message.id
+    return None
 
 
 def of_this_turn(messages: list[AnyMessage]) -> list[AnyMessage]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
+from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 from pydantic import ValidationError
 
@@ -106,6 +107,8 @@ async def run_call(
             returned = await tool.base.ainvoke({**arguments, "caller": caller})
     except StoreUnavailable:
         raise  # the turn goes on from here when Redis is back
+    except GraphBubbleUp:
+        raise  # the turn waits here for a decision
     except AssistantError as error:
         return "error", str(error)
     except ValidationError as error:
