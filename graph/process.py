@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import orjson
 
+from core.accounts.profile import profile_read
 from core.asks.answering import answering
 from core.engine.worker import Worker
 from core.jobs.jobs import running_jobs
@@ -17,9 +18,10 @@ from core.metrics import show_zeros
 from core.services import Process, Services, open_process
 from core.settings.source import Loaded, set_strict_msgpack
 from core.store import keys
+from core.store.reads import Reading
 from graph.asks import asks
 from graph.build import build_graph, drawing
-from graph.checkpoint.select import Saver, open_saver, read_beside
+from graph.checkpoint.select import Saver, open_saver, state_reads
 from graph.jobs import JOBS, bind
 from graph.runner import Runner
 from tools.base import Toolset
@@ -63,10 +65,15 @@ async def _assemble(process: Process, saver: Saver, toolbox: Toolbox) -> Worker:
         runner.give_up,
         name=process.name,
         about=services.gateway.reach_figures,
-        beside=read_beside(saver),
+        reads=turn_reads(saver),
     )
     await process.announcements.hear(keys.cancellations(), worker.hear_cancellation)
     return worker
+
+
+def turn_reads(saver: Saver) -> tuple[Reading, ...]:
+    """What each turn needs at once: read in the round trip of its claim."""
+    return (profile_read, *state_reads(saver))
 
 
 async def publish_drawing(services: Services, data: dict[str, object]) -> None:

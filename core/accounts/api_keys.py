@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from core.accounts.accounts import FIRST_ACCOUNT, SCOPES
 from core.accounts.credentials import (
-    Found,
+    LiveCredential,
     as_text,
     digest,
     end_credentials,
@@ -60,7 +60,9 @@ async def create_key(
     return key_id, secret
 
 
-async def find_key(store: Store, hashed: str, *, likely: str = FIRST_ACCOUNT) -> Found | None:
+async def find_key(
+    store: Store, hashed: str, *, likely: str = FIRST_ACCOUNT
+) -> LiveCredential | None:
     """The key of a secret's digest, if it and its account are there. It may do what its scope says,
     and never more than the account; ``likely`` is the account that is read along."""
     fields, role = await read_with_role(store, keys.api_key(hashed), likely)
@@ -68,7 +70,7 @@ async def find_key(store: Store, hashed: str, *, likely: str = FIRST_ACCOUNT) ->
         return None
     scopes = EVERYTHING if fields["scope"] == "admin" else CHAT
     user = Principal(fields["user"], "key", scopes & SCOPES[role], hashed)
-    return Found(user, moment(fields["used_at"]))
+    return LiveCredential(user, moment(fields["used_at"]))
 
 
 async def list_keys(redis: RedisClient, user_id: str) -> list[dict[str, str]]:

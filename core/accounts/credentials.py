@@ -18,7 +18,7 @@ TOUCH_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LiveCredential:
     """A live credential and when it was last used."""
 
     principal: Principal

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.api_keys import find_key
-from core.accounts.credentials import TOUCH_SECONDS, Found, digest, now
+from core.accounts.credentials import TOUCH_SECONDS, LiveCredential, digest, now
 from core.accounts.principal import Kind, Principal
 from core.accounts.revocations import Revocations
 from core.accounts.sessions import find_session
@@ -28,7 +28,9 @@ logger = logging.getLogger(__name__)
 class Find(Protocol):
     """Reads one kind of credential."""
 
-    def __call__(self, store: Store, hashed: str, *, likely: str) -> Awaitable[Found | None]:
+    def __call__(
+        self, store: Store, hashed: str, *, likely: str
+    ) -> Awaitable[LiveCredential | None]:
         """What is stored under the digest; ``likely`` is the account that is read along."""
         ...
 
@@ -83,7 +85,7 @@ class Directory:
             self._cache.clear()
         self._cache[hashed] = (until, answer)
 
-    async def _touch(self, found: Found, kind: Kind, ttl: str) -> bool:
+    async def _touch(self, found: LiveCredential, kind: Kind, ttl: str) -> bool:
         at = now()
         if (at - found.last_used).total_seconds() < TOUCH_SECONDS:
             return False

@@ -10,6 +10,7 @@ from core.errors import Invalid
 from core.events import scrub
 from core.store import keys
 from core.store.client import Store
+from core.store.reads import Read
 
 MAX_ENTRIES = 50
 MAX_KEY = 64
@@ -55,6 +56,11 @@ class Profiles:
     async def clear(self, user_id: str) -> None:
         """Forget all user data."""
         await self._store.retry(lambda: self._store.redis.delete(keys.profile(user_id)))
+
+
+def profile_read(_thread_id: str, user_id: str) -> Read[dict[str, str]]:
+    """The read of all user data, for the round trip of something else."""
+    return Read(("HGETALL", keys.profile(user_id)), decoded)
 
 
 def decoded(row: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from core.accounts.accounts import FIRST_ACCOUNT, SCOPES
 from core.accounts.credentials import (
-    Found,
+    LiveCredential,
     as_text,
     digest,
     end_credentials,
@@ -49,7 +49,9 @@ async def create_session(
     return token
 
 
-async def find_session(store: Store, hashed: str, *, likely: str = FIRST_ACCOUNT) -> Found | None:
+async def find_session(
+    store: Store, hashed: str, *, likely: str = FIRST_ACCOUNT
+) -> LiveCredential | None:
     """The session of a token's digest, if it and its account are there. It may do what the account
     may do; ``likely`` is the account that is read along."""
     fields, role = await read_with_role(store, keys.session(hashed), likely)
@@ -57,7 +59,7 @@ async def find_session(store: Store, hashed: str, *, likely: str = FIRST_ACCOUNT
         return None
     reauth = moment(fields.get("reauth_at", ""))
     user = Principal(fields["user"], "session", SCOPES[role], hashed, reauth)
-    return Found(user, moment(fields["used_at"]))
+    return LiveCredential(user, moment(fields["used_at"]))
 
 
 async def list_sessions(redis: RedisClient, user_id: str) -> list[dict[str, str]]:

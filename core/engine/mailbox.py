@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from core.accounts.profile import decoded
 from core.conversations.inbound import Stored, decode
 from core.conversations.inbox import BELL_SEPARATOR
 from core.events import Event, payload
@@ -14,7 +13,8 @@ from core.ids import new_id
 from core.settings.groups import EngineSettings
 from core.store import keys, scripts
 from core.store.calling import Arg
-from core.store.client import ScriptCall, Store
+from core.store.client import Sent, Store
+from core.store.reads import Found, Reading, found
 
 MAX_DEAD = 10_000
 KEEP_EVENTS = 24 * 3600
@@ -23,14 +23,6 @@ that were away for longer load the conversation anew."""
 
 MAX_PART = 5_000
 """Arguments in one script call; Lua's own limit is about 8,000."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The reply to a call that was sent along."""
-
-    call: ScriptCall
-    reply: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +42,8 @@ class Turn:
     crashes: int
     cancelled: bool
     ttl: str
-    profile: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What is stored about the user."""
-
-    found: Found | None = None
-    """What was read beside the claim."""
+    found: Found = field(default_factory=Found)
+    """What was read as the turn was claimed."""
 
     @property
     def thread_id(self) -> str:
@@ -73,20 +62,22 @@ class Busy:
 class Mailbox:
     """All that one worker does to conversations; ``owner`` is unique per process.
 
-    ``beside`` is a read of a conversation that travels with each claim: what it finds is what
-    earlier turns left, because from the claim on nobody else can write there.
+    ``reads`` are sent for each turn, with its claim. What they find in a conversation is what
+    earlier turns left, because from the claim on nobody else can write there. A read that fails is
+    not found, and the code that needs it reads again.
     """
 
-    def __init__(
-        self, store: Store, owner: str, beside: Callable[[str], ScriptCall] | None = None
-    ) -> None:
+    def __init__(self, store: Store, owner: str, *, reads: Sequence[Reading] = ()) -> None:
         self._store = store
         self.owner = owner
-        self._beside = beside
+        self._reads = reads
         self._claims: dict[str, str] = {}
 
-    async def claim(self, thread_id: str, settings: EngineSettings) -> Turn | Busy | None:
-        """The next turn of the thread, Busy, or None when nothing waits."""
+    async def claim(
+        self, thread_id: str, settings: EngineSettings, *, user_id: str = ""
+    ) -> Turn | Busy | None:
+        """The next turn of the thread, Busy, or None when nothing waits. ``user_id``: whose it is,
+        as the doorbell says, or the sweeper."""
         # Kept until a reply comes: a claim that was made but not heard of is the same one later.
         token = self._claims.setdefault(thread_id, new_id("c"))
         claim = scripts.claim(
@@ -103,19 +94,30 @@ class Mailbox:
             cancel_prefix=keys.cancel_prefix(thread_id),
             channel_prefix=keys.channel_prefix(),
             token=token,
-            profile_pattern=keys.profile("%s"),
         )
-        calls = [self._store.call(claim)]
-        if self._beside is not None:
-            calls.append(self._beside(thread_id))
-        reply, *found = await self._store.retry(lambda: self._claim_once(calls))
-        self._claims.pop(thread_id, None)
+        reads = [read(thread_id, user_id) for read in self._reads]
+        calls = [self._store.call(claim), *(read.sent for read in reads)]
+        reply, *replies = await self._store.retry(lambda: self._claim_once(calls))
         outcome = _outcome(thread_id, reply)
-        if isinstance(outcome, Turn) and found and not isinstance(found[0], Exception):
-            return replace(outcome, found=Found(calls[1], found[0]))
+        if isinstance(outcome, Turn):
+            if outcome.inbound.user_id == user_id:
+                outcome = replace(outcome, found=found(reads, replies))
+            else:
+                # The bell named nobody, or another user, whose data must not be seen here.
+                outcome = await self._with_reads(outcome)
+        self._claims.pop(thread_id, None)
         return outcome
 
-    async def _claim_once(self, calls: Sequence[ScriptCall]) -> list[Any]:
+    async def _with_reads(self, turn: Turn) -> Turn:
+        """The turn with what its reads find, in a round trip of their own. Raises StoreError."""
+        reads = [read(turn.thread_id, turn.inbound.user_id) for read in self._reads]
+        if not reads:
+            return turn
+        calls = [read.sent for read in reads]
+        replies = await self._store.retry(lambda: self._store.several_once(calls))
+        return replace(turn, found=found(reads, replies))
+
+    async def _claim_once(self, calls: Sequence[Sent]) -> list[Any]:
         replies = await self._store.several_once(calls)
         if isinstance(replies[0], Exception):
             raise replies[0]
@@ -185,7 +187,6 @@ class Mailbox:
             cancel_prefix=keys.cancel_prefix(thread_id),
             channel_prefix=keys.channel_prefix(),
             token=f"after {turn.epoch}",
-            profile_pattern=keys.profile("%s"),
             epoch=turn.epoch,
             entry=turn.entry,
             run=turn.run_id,
@@ -196,7 +197,11 @@ class Mailbox:
             count=len(records),
             rest=(*records, *_parts(events)),
         )
-        return _outcome(thread_id, await self._store.script(call))
+        outcome = _outcome(thread_id, await self._store.script(call))
+        # Most turns have no next one, and a checkpoint is long: so the reads are sent only when
+        # there is one. It costs no round trip more, for the turn would read its checkpoint anyway.
+        # An end that is repeated, because the reads met an outage, gives the same turn again.
+        return await self._with_reads(outcome) if isinstance(outcome, Turn) else outcome
 
     async def release(self, turn: Turn) -> None:
         """Give the turn back unfinished, for another worker to take at once."""
@@ -249,7 +254,7 @@ def _outcome(thread_id: str, reply: list[Any]) -> Turn | Busy | None:
 
 
 def _turn(thread_id: str, fields: list[Any]) -> Turn:
-    epoch, entry, message_id, run_id, body, attempt, crashes, cancelled, user, ttl, row = fields
+    epoch, entry, message_id, run_id, body, attempt, crashes, cancelled, user, ttl = fields
     inbound = decode(
         body, message_id=message_id.decode(), thread_id=thread_id, user_id=user.decode()
     )
@@ -262,5 +267,4 @@ def _turn(thread_id: str, fields: list[Any]) -> Turn:
         crashes=int(crashes),
         cancelled=bool(cancelled),
         ttl=ttl.decode(),
-        profile=decoded(dict(zip(row[::2], row[1::2], strict=True))),
     )

@@ -14,7 +14,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,8 @@ from core.errors import Fenced, StoreError
 from core.live_settings.live import LiveSettings
 from core.settings.groups import EngineSettings
 from core.store import keys, scripts
-from core.store.client import ScriptCall, Store
+from core.store.client import Store
+from core.store.reads import Reading
 from core.store.redis import RedisClient
 
 log = logging.getLogger(__name__)
@@ -64,15 +65,15 @@ class Worker:
         *,
         name: str,
         about: Callable[[], Mapping[str, int]] = dict,
-        beside: Callable[[str], ScriptCall] | None = None,
+        reads: Sequence[Reading] = (),
     ) -> None:
         """``name``: one that no other process has had. ``about`` gives more figures for the sign of
-        life; for ``beside`` see Mailbox. Whoever runs it lets it hear cancellations, too."""
+        life; for ``reads`` see Mailbox. Whoever runs it lets it hear cancellations, too."""
         self.name = name
         self._store = store
         self._blocking = blocking
         self._live = live
-        self._mailbox = Mailbox(store, self.name, beside)
+        self._mailbox = Mailbox(store, self.name, reads=reads)
         self._turns = Turns(self._mailbox, live, handler, give_up)
         self._active: dict[str, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -230,7 +231,7 @@ class Worker:
                 # Looked at first too: a conversation may have waited for its slot until the drain.
                 while not self._draining.is_set():
                     self._active[thread_id] = False
-                    await self._drain_inbox(thread_id)
+                    await self._drain_inbox(thread_id, user_id)
                     if not self._active[thread_id]:
                         return
             except Fenced as error:
@@ -242,8 +243,8 @@ class Worker:
             finally:
                 del self._active[thread_id]
 
-    async def _drain_inbox(self, thread_id: str) -> None:
-        outcome = await self._mailbox.claim(thread_id, self._engine)
+    async def _drain_inbox(self, thread_id: str, user_id: str) -> None:
+        outcome = await self._mailbox.claim(thread_id, self._engine, user_id=user_id)
         while isinstance(outcome, Turn):
             outcome = await self._turns.take(outcome)
         if isinstance(outcome, Busy):

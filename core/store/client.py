@@ -14,7 +14,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
@@ -59,6 +59,13 @@ class ScriptCall:
     rest: tuple[Arg, ...]
 
 
+Command: TypeAlias = tuple[Arg, ...]
+"""A command of Redis: its name, its arguments."""
+
+Sent: TypeAlias = ScriptCall | Command
+"""What may travel with others."""
+
+
 class Store:
     """A Redis client with our scripts and our retry rule."""
 
@@ -85,19 +92,25 @@ class Store:
         script = self._scripts[call[0]]
         return ScriptCall(script.digest, script.body, call[1:])
 
-    async def several_once(self, calls: Sequence[ScriptCall]) -> list[Any]:
-        """Run scripts one after another in one round trip, without retry. A reply may be the error
-        of its call. Raises RedisError where nothing came back."""
+    async def several_once(self, calls: Sequence[Sent]) -> list[Any]:
+        """Run scripts and commands one after another in one round trip, without retry. A reply may
+        be the error of its call. Raises RedisError where nothing came back."""
         async with self.redis.pipeline(transaction=False) as pipe:
             for call in calls:
-                pipe.execute_command("EVALSHA", call.digest, *call.rest)
+                if isinstance(call, ScriptCall):
+                    pipe.execute_command("EVALSHA", call.digest, *call.rest)
+                else:
+                    pipe.execute_command(*call)
             replies = await pipe.execute(raise_on_error=False)
         if not any(isinstance(reply, NoScriptError) for reply in replies):
             return replies
         # A restarted server knows no scripts; so that the order stays, all of them again.
         async with self.redis.pipeline(transaction=False) as pipe:
             for call in calls:
-                pipe.execute_command("EVAL", call.body, *call.rest)
+                if isinstance(call, ScriptCall):
+                    pipe.execute_command("EVAL", call.body, *call.rest)
+                else:
+                    pipe.execute_command(*call)
             return await pipe.execute(raise_on_error=False)
 
     async def retry(self, call: Callable[[], Awaitable[T]], *, deadline: float = DEADLINE) -> T:

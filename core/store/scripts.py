@@ -84,7 +84,6 @@ def claim(
     cancel_prefix: str,
     channel_prefix: str,
     token: str,
-    profile_pattern: str,
 ) -> Call:
     """Take a conversation and its oldest message. The token names the attempt."""
     ...
@@ -144,7 +143,6 @@ def done(
     cancel_prefix: str,
     channel_prefix: str,
     token: str,
-    profile_pattern: str,
     epoch: int,
     entry: str,
     run: str,

@@ -34,8 +34,9 @@ from core.engine.turn_journal import OUTAGE_LIMIT
 from core.errors import AssistantError
 from core.store import keys
 from core.store.calling import Call
-from core.store.client import DEADLINE, ScriptCall, Store
+from core.store.client import DEADLINE, Store
 from core.store.errors import translate
+from core.store.reads import Read
 from core.store.redis import RedisClient
 from graph.checkpoint import calls
 from graph.checkpoint.base import AsyncOnlySaver
@@ -114,9 +115,13 @@ class RedisSaver(AsyncOnlySaver):
 
     # ---- read
 
-    def newest(self, thread_id: str) -> ScriptCall:
-        """The read of a thread's newest checkpoint, for who wants to send it himself."""
-        return self._store.call(calls.get(thread_id, "", ""))
+    def newest(self, thread_id: str, _user_id: str) -> Read[Any]:
+        """The read of a thread's newest checkpoint, for the round trip of something else."""
+        return self._as_read(calls.get(thread_id, "", ""))
+
+    def _as_read(self, call: Call) -> Read[Any]:
+        """The call as one that travels with others; its reply is decoded where it is used."""
+        return Read(self._store.call(call), lambda reply: reply)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint of the config, or the newest. Raises CheckpointUnreadable, StoreError."""

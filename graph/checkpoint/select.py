@@ -7,17 +7,15 @@ the choice is written down at the first start, and another one later is refused.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from redis.exceptions import ResponseError
 
-from core.engine.mailbox import Found
 from core.errors import ConfigError
 from core.settings.groups import Settings
 from core.store import keys
-from core.store.client import ScriptCall
+from core.store.reads import Found, Reading
 from core.store.redis import RedisClient
 from graph.checkpoint.saver import RedisSaver
 from graph.checkpoint.turn import TurnSaver
@@ -83,7 +81,7 @@ async def check_modules(redis: RedisClient) -> None:
 
 def for_turn(saver: Saver, *, epoch: int, ttl: int | None, found: Found | None = None) -> Saver:
     """The saver bound to a turn's fence and to the seconds that its thread is kept. ``found``
-    is what ``read_beside`` brought.
+    is what ``state_reads`` brought.
 
     redis-stack knows neither: there only the lease keeps a stale worker out.
     """
@@ -92,9 +90,9 @@ def for_turn(saver: Saver, *, epoch: int, ttl: int | None, found: Found | None =
     return TurnSaver.of(saver.fenced(epoch).with_ttl(ttl), found)
 
 
-def read_beside(saver: Saver) -> Callable[[str], ScriptCall] | None:
+def state_reads(saver: Saver) -> tuple[Reading, ...]:
     """The read of a conversation's state that may travel with its claim; redis-stack has none."""
-    return saver.newest if isinstance(saver, RedisSaver) else None
+    return (saver.newest,) if isinstance(saver, RedisSaver) else ()
 
 
 async def settle(saver: Saver) -> None:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.engine.mailbox import Found
 from core.store.calling import Call
+from core.store.reads import Found
 from graph.checkpoint import calls
 from graph.checkpoint.saver import RedisSaver, Write
 
@@ -65,7 +65,9 @@ class TurnSaver(RedisSaver):
     async def _run(self, call: Call) -> Any:
         """Everything else sees the state as if nothing had been held back."""
         found, self._found = self._found, None
-        if found is not None and found.call == self._store.call(call):
-            return found.reply
+        if found is not None:
+            read = self._as_read(call)
+            if read in found:
+                return found[read]
         await self.flush()
         return await super()._run(call)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from langchain_core.messages import AnyMessage, SystemMessage
 
+from core.accounts.profile import profile_read
 from core.models.estimate import message_tokens, text_tokens
 from core.models.messages import to_openai
 from core.settings.groups import Settings
@@ -39,9 +40,11 @@ async def model_messages(
 
 async def current_profile(rounds: int, context: Context) -> Mapping[str, str]:
     """What is stored about the user: as the turn began, until tools may have changed it."""
-    if rounds == 0:
-        return context.turn.profile
-    return await context.services.profiles.get(context.turn.inbound.user_id)
+    turn = context.turn
+    read = profile_read(turn.thread_id, turn.inbound.user_id)
+    if rounds == 0 and read in turn.found:
+        return turn.found[read]
+    return await context.services.profiles.get(turn.inbound.user_id)
 
 
 def system_prompt(profile: Mapping[str, str], summary: str) -> str:

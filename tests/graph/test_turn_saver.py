@@ -9,9 +9,9 @@ from langchain_core.messages import HumanMessage
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from core.engine.mailbox import Found
 from core.errors import Fenced
 from core.store import keys
+from core.store.reads import found
 from core.store.redis import RedisClient
 from graph.checkpoint.saver import RedisSaver
 from graph.checkpoint.select import settle
@@ -94,11 +94,11 @@ async def test_a_turn_that_lost_its_lease_hears_of_it_at_its_end(
 async def test_what_came_with_the_claim_is_not_read_again(redis: RedisClient) -> None:
     await plain_graph(RedisSaver(redis)).ainvoke({"messages": [HumanMessage("hi")]}, thread("t"))
     plain = RedisSaver(redis)
-    call = plain.newest("t")
-    reply = (await plain._store.several_once([call]))[0]  # pyright: ignore[reportPrivateUsage]
+    read = plain.newest("t", "u")
+    replies = await plain._store.several_once([read.sent])  # pyright: ignore[reportPrivateUsage]
     expected = await plain.aget_tuple(thread("t"))
     await plain.adelete_thread("t")
-    saver = TurnSaver.of(plain, Found(call, reply))
+    saver = TurnSaver.of(plain, found([read], replies))
     assert await saver.aget_tuple(thread("t")) == expected
     assert await saver.aget_tuple(thread("t")) is None, "once only"
 
@@ -108,12 +108,10 @@ async def test_what_came_with_the_claim_is_true_for_the_first_read_of_its_thread
     redis: RedisClient, first: str
 ) -> None:
     plain = RedisSaver(redis)
-    call = plain.newest("t")
-    saver = TurnSaver.of(plain, Found(call, None))
+    saver = TurnSaver.of(plain, found([plain.newest("t", "u")], [None]))
     if first == "a write":
         await saver.aput(thread("t"), checkpoint(), about(), {})
-        found = await saver.aget_tuple(thread("t"))
-        assert found is not None
+        assert await saver.aget_tuple(thread("t")) is not None
     else:
         graph = plain_graph(RedisSaver(redis))
         await graph.ainvoke({"messages": [HumanMessage("hi")]}, thread("u"))

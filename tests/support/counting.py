@@ -5,8 +5,19 @@ from __future__ import annotations
 from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from core.store.redis import RedisClient
+
+
+class CountingPipeline(Pipeline):
+    """Commands that travel together are noted as one."""
+
+    sent: list[tuple[Any, ...]]
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        self.sent.append(tuple(words for words, _ in self.command_stack))
+        return await super().execute(raise_on_error)
 
 
 class Counting(Redis):
@@ -28,6 +39,13 @@ class Counting(Redis):
         answer = cast("object", await super().execute_command(*args, **options))
         self.answered.append(args)
         return answer
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> CountingPipeline:
+        made = CountingPipeline(
+            self.connection_pool, self.response_callbacks, transaction, shard_hint
+        )
+        made.sent = self.sent
+        return made
 
     @property
     def trips(self) -> int:

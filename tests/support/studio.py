@@ -28,7 +28,7 @@ from core.store import keys
 from core.store.client import Store
 from graph.build import Graph, build_graph
 from graph.checkpoint.saver import RedisSaver
-from graph.checkpoint.select import read_beside
+from graph.process import turn_reads
 from graph.runner import Runner
 from nodes.state import Context
 from tests.support.desk import USER, Desk
@@ -156,13 +156,13 @@ class Studio:
         """A worker's turns; with a saver and a store of its own it can be cut off."""
         graph = self.graph if saver is None else build_graph(self.live, saver)
         runner = Runner(graph, self.services, self.toolbox)
-        box = Mailbox(store or self.desk.store, name, read_beside(saver or self.saver))
+        box = Mailbox(store or self.desk.store, name, reads=turn_reads(saver or self.saver))
         return Turns(box, self.live, runner.run, runner.give_up)
 
     async def take(self, thread: str, name: str = "A") -> Turn:
         """Claim under the live settings."""
-        box = Mailbox(self.desk.store, name, read_beside(self.saver))
-        turn = await box.claim(thread, self.live.current.engine)
+        box = Mailbox(self.desk.store, name, reads=turn_reads(self.saver))
+        turn = await box.claim(thread, self.live.current.engine, user_id=USER)
         assert isinstance(turn, Turn)
         return turn
 

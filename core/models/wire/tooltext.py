@@ -28,14 +28,14 @@ BLOCK = re.compile(r"<tool_call>.*?(?:</tool_call>|\Z)|<function=.*?(?:</functio
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Parsed:
     """The calls of a block of text, and what of it was no call."""
 
     calls: tuple[ToolCall, ...]
     rest: str = ""
 
 
-def parse_block(block: str, tools: Tools) -> Found | None:
+def parse_block(block: str, tools: Tools) -> Parsed | None:
     """Read a held-back block that begins with one of the openers; None: it is ordinary text."""
     for opener, parse in PARSERS:
         if block.startswith(opener):
@@ -55,19 +55,19 @@ def parse_reasoning(text: str, tools: Tools) -> tuple[ToolCall, ...]:
     return tuple(calls)
 
 
-def _tagged(text: str, tools: Tools) -> Found | None:
+def _tagged(text: str, tools: Tools) -> Parsed | None:
     """Hermes: JSON within <tool_call>; Qwen-coder: XML within <tool_call>."""
     inner, _, rest = text.partition("</tool_call>")
     if "<function=" in inner:
         found = _function(inner, tools)
-        return Found(found.calls, rest) if found else None
+        return Parsed(found.calls, rest) if found else None
     decoded = _json_prefix(inner)
     if decoded is None or decoded[1].strip():
         return None
-    return Found(_from_json(decoded[0], tools), rest)
+    return Parsed(_from_json(decoded[0], tools), rest)
 
 
-def _function(text: str, tools: Tools) -> Found | None:
+def _function(text: str, tools: Tools) -> Parsed | None:
     calls: list[ToolCall] = []
     end = 0
     for match in FUNCTION.finditer(text):
@@ -85,7 +85,7 @@ def _function(text: str, tools: Tools) -> Found | None:
             arguments = decoded
         calls.append(ToolCall(new_id(), name, arguments))
         end = match.end()
-    return Found(tuple(calls), text[end:].removeprefix("\n</tool_call>")) if calls else None
+    return Parsed(tuple(calls), text[end:].removeprefix("\n</tool_call>")) if calls else None
 
 
 def _value(text: str, schema: Any) -> Any:
@@ -100,11 +100,11 @@ def _value(text: str, schema: Any) -> Any:
         return text
 
 
-def _mistral(text: str, tools: Tools) -> Found | None:
+def _mistral(text: str, tools: Tools) -> Parsed | None:
     """``[TOOL_CALLS][{…}]`` or, repeated, ``[TOOL_CALLS]name[ARGS]{…}``."""
     if text.lstrip().startswith(("[", "{")):
         decoded = _json_prefix(text)
-        return Found(_from_json(decoded[0], tools), decoded[1]) if decoded else None
+        return Parsed(_from_json(decoded[0], tools), decoded[1]) if decoded else None
     calls: list[ToolCall] = []
     while match := MISTRAL_NAMED.match(text):
         decoded = _json_prefix(text[match.end() :])
@@ -113,10 +113,10 @@ def _mistral(text: str, tools: Tools) -> Found | None:
             return None
         calls.append(ToolCall(new_id(), name, cast("dict[str, Any]", decoded[0])))
         text = decoded[1].lstrip().removeprefix("[TOOL_CALLS]")
-    return Found(tuple(calls), text)
+    return Parsed(tuple(calls), text)
 
 
-def _python_tag(text: str, tools: Tools) -> Found | None:
+def _python_tag(text: str, tools: Tools) -> Parsed | None:
     """Llama: one or several JSON objects, split by semicolons."""
     calls: list[ToolCall] = []
     while text.lstrip().startswith(("{", "[")):
@@ -128,10 +128,10 @@ def _python_tag(text: str, tools: Tools) -> Found | None:
             return None
         calls.extend(some)
         text = decoded[1].lstrip().removeprefix(";").removeprefix("<|python_tag|>")
-    return Found(tuple(calls), text.replace("<|eom_id|>", ""))
+    return Parsed(tuple(calls), text.replace("<|eom_id|>", ""))
 
 
-def parse_pythonic(text: str, tools: Tools) -> Found | None:
+def parse_pythonic(text: str, tools: Tools) -> Parsed | None:
     """Llama 4: the whole answer is ``[name(key="value"), …]`` with literal values."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
@@ -141,7 +141,7 @@ def parse_pythonic(text: str, tools: Tools) -> Found | None:
         return None
     calls = [_python_call(node, tools) for node in tree.elts]
     whole = tuple(call for call in calls if call is not None)
-    return Found(whole) if len(whole) == len(calls) else None
+    return Parsed(whole) if len(whole) == len(calls) else None
 
 
 def _python_call(node: ast.expr, tools: Tools) -> ToolCall | None:
@@ -189,7 +189,7 @@ def _from_json(value: Any, tools: Tools) -> tuple[ToolCall, ...]:
     return tuple(calls)
 
 
-PARSERS: tuple[tuple[str, Callable[[str, Tools], Found | None]], ...] = (
+PARSERS: tuple[tuple[str, Callable[[str, Tools], Parsed | None]], ...] = (
     ("<tool_call>", _tagged),
     ("<function=", _function),
     ("[TOOL_CALLS]", _mistral),

@@ -22,7 +22,7 @@ end
 
 -- Take the head of the inbox under a new epoch, or let the lease go when there is none.
 -- k: lease, control, inbox, journal, meta, pending.
--- a: owner, lease_ms, maxlen, thread, cancel key prefix, channel prefix, token, profile key pattern
+-- a: owner, lease_ms, maxlen, thread, cancel key prefix, channel prefix, token
 -- The token names one attempt to claim: repeated with it because a reply was lost, the claim is answered
 -- again and counts once.
 local function claim_next(k, a)
@@ -38,7 +38,6 @@ local function claim_next(k, a)
     redis.call('HDEL', k.control, 'run', 'tok')
     return {'empty'}
   end
-  local profile = redis.call('HGETALL', string.format(a.profile, user))
   local field = {}
   for i = 1, #head[2], 2 do field[head[2][i]] = head[2][i + 1] end
   redis.call('SET', k.lease, a.owner, 'PX', a.lease_ms)
@@ -46,7 +45,7 @@ local function claim_next(k, a)
   if known[1] == a.token then
     local stop = redis.call('EXISTS', a.cancel .. field.r)
     return {'turn', tonumber(known[2]), head[1], field.i, field.r, field.p, tonumber(known[3]), tonumber(known[4]),
-      stop, user, ttl, profile}
+      stop, user, ttl}
   end
   local epoch = redis.call('HINCRBY', k.control, 'ep', 1)
   -- 'at' counts what may be crashes (a hand-over takes one back), 'no' numbers the attempts for readers.
@@ -59,5 +58,5 @@ local function claim_next(k, a)
   announce(a.channel .. user, a.thread, parts)
   expire(ttl, {k.control, k.inbox, k.journal, k.meta})
   local cancelled = redis.call('EXISTS', a.cancel .. field.r)
-  return {'turn', epoch, head[1], field.i, field.r, field.p, attempt, crashes, cancelled, user, ttl, profile}
+  return {'turn', epoch, head[1], field.i, field.r, field.p, attempt, crashes, cancelled, user, ttl}
 end

@@ -14,4 +14,4 @@ end
 return claim_next(
   {lease = lease, control = control, inbox = inbox, journal = journal, meta = meta, pending = pending},
   {owner = owner, lease_ms = lease_ms, maxlen = maxlen, thread = thread, cancel = cancel_prefix,
-    channel = channel_prefix, token = token, profile = profile_pattern})
+    channel = channel_prefix, token = token})
