@@ -19,7 +19,8 @@ from api.routes.openapi import describe_errors
 from api.routes.parts import Parts
 from api.routes.routes import ROUTES, install_routes
 from api.stream import Streams
-from core.conversations.conversations import Conversations
+from channels import CHANNELS
+from channels.running import call_for_channels
 from core.services import Process, Services, open_process
 from core.settings.source import Loaded
 from dashboard.pages import OPEN_FILES, PAGES, Page, mount_dashboard, open_looks
@@ -61,17 +62,11 @@ def create_app(process: Process, listening: Listening) -> tuple[FastAPI, Streams
 def make_parts(process: Process, auth: Auth) -> Parts:
     """What routes work with."""
     services = process.services
-    conversations = Conversations(
-        services.bus,
-        services.threads,
-        engine=lambda: services.settings.current.engine,
-        ask_to_erase=process.jobs.erase_thread,
-    )
     return Parts(
         services=services,
         sign_in=auth.sign_in,
         accounts=auth.accounts,
-        conversations=conversations,
+        conversations=process.conversations,
         streams=Streams(services, process.hub, auth.revocations),
         jobs=process.jobs,
         asks=process.asks,
@@ -94,5 +89,6 @@ async def open_web(loaded: Loaded, url: str, listening: Listening) -> AsyncGener
     """The app with everything open that it needs. Raises ConfigError, StoreError."""
     async with open_process(loaded, url, role="api") as process:
         app, streams = create_app(process, listening)
+        await call_for_channels(process, CHANNELS)
         async with streams.revocations.running():
             yield Web(app, streams, process.services)

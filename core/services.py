@@ -11,6 +11,7 @@ from typing import Any
 
 from core.accounts.profile import Profiles
 from core.asks.client import Asks
+from core.conversations.conversations import Conversations
 from core.conversations.hub import Hub
 from core.conversations.inbox import Bus
 from core.conversations.threads import Threads
@@ -73,6 +74,9 @@ class Process:
 
     role: str
     services: Services
+    conversations: Conversations
+    """What may be done to conversations, for people."""
+
     jobs: Jobs
     """To ask for background jobs."""
 
@@ -118,7 +122,27 @@ async def open_process(loaded: Loaded, url: str, *, role: str) -> AsyncGenerator
                 await announcements.begun.wait()
         await stack.enter_async_context(exporting(name, role))
         shared = await stack.enter_async_context(sharing(services.store, role, name))
-        yield Process(name, role, services, jobs, asks, hub, blocking, announcements, shared)
+        yield Process(
+            name=name,
+            role=role,
+            services=services,
+            conversations=_conversations(services, jobs),
+            jobs=jobs,
+            asks=asks,
+            hub=hub,
+            blocking=blocking,
+            announcements=announcements,
+            shared=shared,
+        )
+
+
+def _conversations(services: Services, jobs: Jobs) -> Conversations:
+    return Conversations(
+        services.bus,
+        services.threads,
+        engine=lambda: services.settings.current.engine,
+        ask_to_erase=jobs.erase_thread,
+    )
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
-"""`assistant up`: the supervisor. Starts the embedded server, the web process and a worker, keeps
-them
-running, and stops them in order. It stays small: it holds no connections and does no work of its
-own."""
+"""`assistant up`: the supervisor. Starts the embedded server, the web process, workers and
+channels, keeps them running, and stops them in order. It stays small: it holds no connections and
+does no work of its own."""
 
 from __future__ import annotations
 
@@ -20,8 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from api.commands.process import process_settings, warn_of_slips
-from core.errors import ConfigError, StoreError
+from channels import CHANNELS
+from core.errors import AssistantError, ConfigError, StoreError
 from core.home.embedded import EmbeddedServer, home_lock, running_server, start_server
+from core.home.lifeline import CALL
 from core.settings.source import HOME_VARIABLE, Loaded, child_environment
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ WATCH = 1.0
 HERE = Path(__file__).resolve().parents[2]
 FRONT_DOOR = (HERE.parent if HERE.name == "_assistant" else HERE) / "assistant.py"
 """In a checkout beside our packages, installed beside the folder that holds them."""
+
+BAD_USE = 2
+"""Exit code of bad configuration; api/cli.py."""
 
 QUICK_DEATH = 10.0
 MAX_QUICK_DEATHS = 5
@@ -66,6 +70,8 @@ class Child:
     fds: tuple[int, ...]
     process: asyncio.subprocess.Process | None = None
     deaths: list[float] = field(default_factory=list[float])
+    called: asyncio.Event | None = None
+    """Of a channel: set when it may be wanted again. It ends when the settings do not want it."""
 
     async def start(self) -> asyncio.subprocess.Process:
         """Start the process in a session of its own, so that Ctrl-C reaches the supervisor
@@ -82,16 +88,21 @@ class Child:
         return self.process
 
     async def keep_running(self) -> None:
-        """Start again after each death. Raises StoreError when it dies again and again."""
+        """Start again after each death. Raises StoreError when it dies again and again. A channel
+        rests then: the others go on without it."""
         while True:
+            if self.called is not None:
+                self.called.clear()
             process = await self.start()
             code = await process.wait()
+            if code == os.EX_OK and self.called is not None:
+                await self.called.wait()
+                continue
             if code == os.EX_OK:
                 return
-            if (
-                code == 2
-            ):  # bad configuration: it has said what is wrong, a restart does not mend it
-                raise ConfigError(f"the {self.name} process cannot start like this")
+            if code == BAD_USE:  # it has said what is wrong, and a restart does not fix it
+                await self._give_up(ConfigError(f"the {self.name} process cannot start like this"))
+                continue
             if code == os.EX_TEMPFAIL:  # Redis is away; it has said so, and may be for long
                 await asyncio.sleep(WATCH)
                 continue
@@ -100,12 +111,18 @@ class Child:
                 at for at in self.deaths if now - at < QUICK_DEATH * MAX_QUICK_DEATHS
             ] + [now]
             if len(self.deaths) > MAX_QUICK_DEATHS:
-                raise StoreError(
-                    f"the {self.name} process keeps dying (exit code {code}); "
-                    "see its messages above"
-                )
+                why = f"the {self.name} process keeps dying (exit code {code})"
+                await self._give_up(StoreError(f"{why}; see its messages above"))
+                continue
             log.warning("the %s process died (exit code %d); it is started again", self.name, code)
             await asyncio.sleep(0.2 * len(self.deaths))
+
+    async def _give_up(self, error: AssistantError) -> None:
+        if self.called is None:
+            raise error
+        log.error("%s; it is tried again when its settings change", error)
+        self.deaths.clear()
+        await self.called.wait()
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL if that does not end it."""
@@ -135,6 +152,7 @@ async def _supervise(loaded: Loaded, home: Path, *, workers: int, demo: bool) ->
         if demo:
             changes |= await stack.enter_async_context(_demo_model())
         children = _children(stack, workers, changes)
+        loop.add_signal_handler(CALL, _call, children)
         tasks = [asyncio.create_task(child.keep_running(), name=child.name) for child in children]
         if server is not None:
             tasks.append(asyncio.create_task(_keep_server(server, loaded)))
@@ -147,7 +165,8 @@ async def _supervise(loaded: Loaded, home: Path, *, workers: int, demo: bool) ->
 
 
 def _children(stack: AsyncExitStack, workers: int, changes: dict[str, str]) -> list[Child]:
-    """The web process and the workers. They hold a pipe that ends when the supervisor dies."""
+    """The web process, the workers, and the channels, which rest while the settings do not want
+    them. They hold a pipe that ends when the supervisor dies."""
     read, write = os.pipe()
     stack.callback(os.close, read)
     stack.callback(os.close, write)
@@ -156,7 +175,18 @@ def _children(stack: AsyncExitStack, workers: int, changes: dict[str, str]) -> l
     children += [
         Child(f"worker {n}", ("worker",), environment, (read,)) for n in range(1, workers + 1)
     ]
+    children += [
+        Child(channel.name, (channel.name,), environment, (read,), called=asyncio.Event())
+        for channel in CHANNELS
+    ]
     return children
+
+
+def _call(children: list[Child]) -> None:
+    """The settings may want a channel that rests."""
+    for child in children:
+        if child.called is not None:
+            child.called.set()
 
 
 async def _until_stopped(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> int:

@@ -10,8 +10,23 @@ from contextlib import contextmanager
 
 from core.settings.source import lifeline
 
+CALL = signal.SIGUSR1
+"""What ``call_supervisor`` sends."""
+
 STOP_AFTER = 15.0
 """Seconds that a process has to stop in order when the supervisor has died."""
+
+
+def is_supervised() -> bool:
+    """Whether a supervisor started this process, and starts it again."""
+    return lifeline() is not None
+
+
+def call_supervisor() -> None:
+    """Ask the supervisor to look again at the children that rest; nothing happens without one."""
+    if is_supervised():
+        # Its pid, as long as we live: when it dies, the lifeline ends us.
+        os.kill(os.getppid(), CALL)
 
 
 @contextmanager

@@ -3,21 +3,60 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
+from api.commands.doctor import local as local
 from api.commands.doctor.finding import Finding, fail, ok, warn
+from api.commands.doctor.look import Look
 from api.condition import WORKER_SILENT_MS
 from core.accounts.credentials import read_fields
 from core.accounts.passwords import is_set_up
+from core.errors import StoreUnavailable
 from core.settings.groups import Settings
 from core.store import keys
+from core.store.errors import translate
 from core.store.opening import OLDEST, RESTORING_FIELD, STATE_FORMAT, is_cluster
 from core.store.redis import RedisClient
 
 NEARLY_FULL = 0.9
+
+
+async def look_at_store(look: Look) -> Sequence[Finding]:
+    """The server, or why it does not answer, and the settings that are saved in it."""
+    if look.redis is None:
+        return _not_running(look)
+    try:
+        findings = await store_findings(look.redis, look.loaded.settings)
+    except (RedisError, OSError) as error:
+        return [_store_error(error, look.loaded.settings)]
+    if look.unread:
+        findings.append(fail("settings", look.unread, "do what the message says"))
+    return findings
+
+
+def _store_error(error: Exception, settings: Settings) -> Finding:
+    known = translate(error)
+    detail = f"Redis does not answer ({error})"
+    if not isinstance(known, StoreUnavailable):
+        detail = known.detail
+    fix = "check that it runs and that REDIS_URL is right"
+    if not settings.store.redis_url:
+        fix = f"restart the assistant; see {settings.home / 'run' / 'redis.log'}"
+    return fail("store", detail, fix)
+
+
+def _not_running(look: Look) -> list[Finding]:
+    """The embedded server does not answer: broken, or simply not started."""
+    if look.running:
+        log = look.home / "run" / "redis.log"
+        detail = "the assistant runs, but its embedded server does not answer"
+        return [fail("store", detail, f"look into {log}, then restart the assistant")]
+    detail = f"no assistant runs on {look.home}"
+    start = warn("running", detail, "start everything with `assistant up`")
+    return [local.embedded_binary(), start]
 
 
 async def store_findings(redis: RedisClient, settings: Settings) -> list[Finding]:
