@@ -1,0 +1,66 @@
+"""Types of settings that are checked by more than their type."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator
+
+
+def http_url(value: str) -> str:
+    """Check an http(s) base URL and drop its trailing slash; "" means unset. Raises ValueError."""
+    if not value:
+        return value
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(
+            f"{value!r} is not a URL ({error}); write it like http://127.0.0.1:1234/v1"
+        ) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{value!r} is not a URL; write it like http://127.0.0.1:1234/v1")
+    if parts.username or parts.password:
+        raise ValueError("put the key into api_key, not into the URL")
+    return value.rstrip("/")
+
+
+def redis_url(value: str) -> str:
+    """Check a Redis URL; "" means the embedded server. Raises ValueError."""
+    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError(
+            f"{value!r} is no Redis URL; write redis://host:6379/0, rediss://… or unix:///path"
+        )
+    return value
+
+
+HOST_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+
+
+def host_name(value: str) -> str:
+    """Check a bare host name or IP address. Raises ValueError."""
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        labels = value.split(".")
+        good = len(value) <= 253 and all(HOST_LABEL.fullmatch(label) for label in labels)
+        if good and not labels[-1].isdecimal():
+            return value.lower()
+    raise ValueError(
+        f"{value!r} is no host name; write only the name or the IP address, "
+        "like 127.0.0.1 or nas.local"
+    )
+
+
+def lower(value: object) -> object:
+    """A word in lower case: LOG_LEVEL=INFO is how many systems write it."""
+    return value.lower() if isinstance(value, str) else value
+
+
+HostName = Annotated[str, AfterValidator(host_name)]
+HttpUrl = Annotated[str, AfterValidator(http_url)]
+RedisUrl = Annotated[str, AfterValidator(redis_url)]
+Lower = BeforeValidator(lower)
