@@ -54,14 +54,19 @@ async def open_services(loaded: Loaded, url: str) -> AsyncGenerator[Services]:
         gateway = await stack.enter_async_context(
             open_gateway(store, live, fallback=CloudFallback(store.redis))
         )
-        yield Services(
-            store=store,
-            settings=live,
-            bus=Bus(store),
-            threads=Threads(store),
-            profiles=Profiles(store),
-            gateway=gateway,
-        )
+        yield services_of(store, live, gateway)
+
+
+def services_of(store: Store, live: LiveSettings, gateway: Gateway) -> Services:
+    """All services, from those that must be opened."""
+    return Services(
+        store=store,
+        settings=live,
+        bus=Bus(store),
+        threads=Threads(store),
+        profiles=Profiles(store),
+        gateway=gateway,
+    )
 
 
 @dataclass(frozen=True)

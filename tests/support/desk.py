@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -37,6 +38,11 @@ def stale_emit(thread: str) -> Call:
         channel="c",
         events=(),
     )
+
+
+async def show_a_worker(store: Store) -> None:
+    """The sign of life that a worker gives."""
+    await store.redis.zadd(keys.workers(), {"w": int(time.time() * 1000)})
 
 
 @dataclass

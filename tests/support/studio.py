@@ -14,15 +14,12 @@ import orjson
 from aiohttp import web
 from langchain_core.messages import AnyMessage
 
-from core.accounts.profile import Profiles
-from core.conversations.inbox import Bus
-from core.conversations.threads import Threads
 from core.engine.mailbox import Busy, Mailbox, Turn
 from core.engine.turns import Turns
 from core.home.secrets import SecretBox
 from core.live_settings.live import LiveSettings
 from core.models.gateway import open_gateway
-from core.services import Services
+from core.services import Services, services_of
 from core.settings.source import Layer, build
 from core.store import keys
 from core.store.client import Store
@@ -274,14 +271,7 @@ async def studio(
             layer.setdefault(group, {}).update(values)
         live = LiveSettings(build(home, (("config", layer),)), store, SecretBox(bytes(32)))
         async with open_gateway(store, live, ports=(), timing=QUICK) as gateway:
-            services = Services(
-                store=store,
-                settings=live,
-                bus=Bus(store),
-                threads=Threads(store),
-                profiles=Profiles(store),
-                gateway=gateway,
-            )
+            services = services_of(store, live, gateway)
             more = [entry for toolset in toolsets for entry in toolset(services)]
             toolbox = Toolbox({"test": [*tools, *more]})
             saver = RedisSaver(store.redis)

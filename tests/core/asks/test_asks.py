@@ -22,6 +22,7 @@ from core.store import keys
 from core.store.client import Store
 from core.store.connection import connect
 from tests.support import answering_worker
+from tests.support.desk import show_a_worker
 from tests.support.waiting import wait_until
 
 
@@ -53,11 +54,6 @@ ASKS = (
     Ask("say_much", say_much),
     Ask("never", never),
 )
-
-
-async def show_a_worker(store: Store) -> None:
-    """The sign of life that a worker gives."""
-    await store.redis.zadd(keys.workers(), {"w": int(time.time() * 1000)})
 
 
 @pytest.fixture

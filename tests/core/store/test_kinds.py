@@ -28,16 +28,16 @@ def example(kind: Kind) -> str:
 
 def test_a_new_key_of_a_thread_needs_nothing_but_its_declaration() -> None:
     kinds = keys.KINDS.copy()
-    notes = kinds.thread_key(
-        "notes", "hash", owner="tools.notes", lives="thread", holds="notes of the conversation"
+    sketch = kinds.thread_key(
+        "sketch", "hash", owner="tools.sketch", lives="thread", holds="a drawing"
     )
-    name = notes("t_1")
-    assert name == "asst:{t_1}:notes"
+    name = sketch("t_1")
+    assert name == "asst:{t_1}:sketch"
     assert {name} == set(kinds.of_thread("t_1")) - set(keys.of_thread("t_1"))
     assert {name} == set(kinds.lasting("t_1")) - set(keys.lasting("t_1"))
     kind = kinds.kind_of(name)
     assert kind is not None
-    assert (kind.name, kind.backup, kind.lives) == (notes, "kept", "thread")
+    assert (kind.name, kind.backup, kind.lives) == (sketch, "kept", "thread")
     assert keys.KINDS.kind_of(name) is None, "the copy is a registry of its own"
 
 
