@@ -8,6 +8,8 @@ import orjson
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
+from core.settings.groups import GROUPS
+from core.settings.schema import forms
 from tests.browser.fake_state import Json, World
 
 DEFAULTS: dict[str, Json] = {
@@ -18,13 +20,6 @@ DEFAULTS: dict[str, Json] = {
         "model": "gpt-4o-mini",
         "daily_tokens": 200_000,
         "api_key": {"set": True, "last4": "9876"},
-    },
-    "memory": {"short_term_window": 20},
-    "security": {
-        "allowed_hosts": [],
-        "login_per_minute": 5,
-        "session_days": 30,
-        "cors_origins": [],
     },
     "orchestrator": {"autonomous_mode": False, "max_iterations": 5, "quality_threshold": 0.8},
 }
@@ -55,9 +50,20 @@ REPORT: Json = {
 }
 
 
+def defaults() -> dict[str, Json]:
+    """The values of all groups of the page: those of a new installation, but for what ``DEFAULTS``
+    says."""
+    found: dict[str, Json] = {}
+    for group, fields in forms().items():
+        values = GROUPS[group]().model_dump(mode="json", include={field.name for field in fields})
+        secret = {field.name for field in fields if field.kind == "secret"}
+        found[group] = values | {name: {"set": False, "last4": ""} for name in secret}
+    return found | DEFAULTS
+
+
 def add_settings(app: FastAPI, world: World) -> None:
     """Add the routes."""
-    world.settings = {group: dict(values) for group, values in DEFAULTS.items()}
+    world.settings = {group: dict(values) for group, values in defaults().items()}
     world.servers = world.servers or list(SERVERS)
 
     @app.get("/api/settings/{group}")
