@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from core.errors import ConfigError
 from core.settings.groups import GROUPS, LIVE_GROUPS, OPERATOR_ONLY, UNUSED
 
 Kind = Literal["secret", "switch", "choice", "list", "whole", "number", "text"]
@@ -41,7 +42,7 @@ def forms() -> dict[str, tuple[Shape, ...]]:
 
 
 def shape_of(name: str, info: FieldInfo) -> Shape:
-    """A field's kind and limits, as its type says them. Raises TypeError for a type without a
+    """A field's kind and limits, as its type says them. Raises ConfigError for a type without a
     form."""
     annotation: Any = info.annotation
     inner = [one for one in get_args(annotation) if one is not type(None)]
@@ -63,7 +64,9 @@ def shape_of(name: str, info: FieldInfo) -> Shape:
         case kind if get_origin(kind) is Literal:
             return Shape(name, "choice", choices=tuple(map(str, get_args(kind))))
         case kind:
-            raise TypeError(f"there is no form for {name}, which is of the type {kind}")
+            raise ConfigError(
+                f"there is no form for the setting {name}, which is of the type {kind}"
+            )
 
 
 def _limit(info: FieldInfo, kind: str) -> float | None:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import pytest
 from pydantic import Field, SecretStr
 
+from core.errors import ConfigError
 from core.settings import groups
 from core.settings.groups import (
     GROUPS,
@@ -68,7 +69,7 @@ def test_a_field_without_a_form_is_told_by_name() -> None:
     class Odd(Group):
         table: dict[str, int] = Field(default_factory=dict, description="No form.")
 
-    with pytest.raises(TypeError, match="table"):
+    with pytest.raises(ConfigError, match="table"):
         shape_of("table", Odd.model_fields["table"])
 
 
