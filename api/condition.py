@@ -70,7 +70,7 @@ class Condition:
 
     async def now(self, *, try_writing: bool = False) -> Trouble | None:
         """The worst trouble, None when messages are answered. ``try_writing`` asks Redis again
-        whether it takes writes, for somebody whose message was just refused."""
+        whether it takes writes, for a user whose message was just refused."""
         async with self._looking:
             if try_writing:
                 await self._shared.try_now()

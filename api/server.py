@@ -51,8 +51,7 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         """Stop on SIGTERM and SIGINT, and then return: uvicorn's own way dies of the signal at the
-        end,
-        before anything of ours is closed."""
+        end, before anything of ours is closed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)

@@ -24,7 +24,7 @@ class Channel:
     """What its command does, for the help."""
 
     wanted: Callable[[Settings], bool]
-    """Whether it can and shall run with these settings, which change while it runs."""
+    """Whether it can and must run with these settings, which change while it runs."""
 
     module: str
     """Holds its ``async def run(process)``, and is loaded in its own process only."""

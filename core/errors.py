@@ -57,7 +57,7 @@ class Forbidden(AssistantError):
 
 
 class NotFound(AssistantError):
-    """No such thing, or it belongs to somebody else."""
+    """No such thing, or it belongs to another user."""
 
     code = "not_found"
     status = 404
@@ -143,7 +143,7 @@ class HomeBusy(ConfigError):
 
 
 class Fenced(AssistantError):
-    """Another worker took this conversation over; whoever sees this must stop writing to it."""
+    """Another worker took this conversation over; this one must stop writing to it."""
 
     code = "fenced"
     status = 409

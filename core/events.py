@@ -80,7 +80,7 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequested:
-    """The turn pauses until somebody decides."""
+    """The turn pauses until the user decides."""
 
     type: ClassVar[str] = "approval_requested"
     approval_id: str
@@ -93,7 +93,7 @@ class ApprovalRequested:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalResolved:
-    """Somebody decided."""
+    """The user decided."""
 
     type: ClassVar[str] = "approval_resolved"
     approval_id: str

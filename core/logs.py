@@ -36,7 +36,7 @@ TURN: ContextVar[tuple[str, str] | None] = ContextVar("turn", default=None)
 
 @contextmanager
 def log_context(thread_id: str, run_id: str) -> Generator[None]:
-    """Name the turn in every log line of the block, whoever writes it."""
+    """Name the turn in every log line of the block, also in those of libraries."""
     token = TURN.set((thread_id, run_id))
     try:
         yield

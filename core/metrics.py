@@ -171,7 +171,7 @@ SLOW_READERS = Counter(
 
 @dataclass(frozen=True)
 class StateMetric:
-    """A figure of the installation, read from Redis when somebody asks for the metrics."""
+    """A figure of the installation, read from Redis when the metrics are asked for."""
 
     name: str
     help: str

@@ -20,7 +20,7 @@ def sign_in_address(path: str, query: str = "") -> str:
 
 
 def destination(wanted: str) -> str:
-    """Where somebody who is signed in goes from the sign-in page: the page he wanted, if it is one
+    """Where a user who is signed in goes from the sign-in page: the page they wanted, if it is one
     of ours."""
     own = OURS.fullmatch(wanted) is not None
     back = wanted == SIGN_IN or wanted.startswith((f"{SIGN_IN}?", f"{SIGN_IN}#"))

@@ -29,7 +29,7 @@ PAGE_HEAD = """\
 # Settings
 
 Where a value comes from, lowest first: the default, a YAML file (`config/default.yaml`, or the one
-that `ASSISTANT_CONFIG` names), the file `.env` and the environment, then what somebody saved in the
+that `ASSISTANT_CONFIG` names), the file `.env` and the environment, then what was saved in the
 dashboard. An unknown name in a YAML file or a variable `ASSISTANT_…` is an error that names the
 nearest valid one.
 

@@ -39,8 +39,7 @@ RETRY = RetryPolicy(
 
 SILENCE = 3700.0
 """Seconds without a heartbeat after which a node counts as hung. A backstop: the gateway and the
-tools
-have their own, shorter limits, the longest of which is an hour."""
+tools have their own, shorter limits, the longest of which is an hour."""
 
 
 def build_graph(settings: LiveSettings, saver: Saver | None) -> Graph:
@@ -66,7 +65,7 @@ def build_graph(settings: LiveSettings, saver: Saver | None) -> Graph:
 
 
 async def first_step(state: State) -> str:
-    """recall, when a stopped turn left something to mend."""
+    """recall, when a stopped turn left something to repair."""
     return "recall" if needs_recall(state) else "assistant"
 
 

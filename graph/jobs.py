@@ -19,8 +19,8 @@ async def erase_thread(services: Services, saver: Saver, thread_id: str) -> None
 
 
 async def erase_deleted(services: Services, saver: Saver) -> None:
-    """Erase what no job erased, because whoever deleted it died before it could ask, or the server
-    was full. Raises StoreError."""
+    """Erase what no job erased, because the process that deleted it died before it could ask, or
+    the server was full. Raises StoreError."""
     for thread_id in await services.threads.deleted():
         await erase_thread(services, saver, thread_id)
 

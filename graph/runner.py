@@ -78,7 +78,7 @@ class Runner:
         except Fenced:
             raise
         except StoreUnavailable as error:
-            # Nothing is wrong with the turn: whoever reaches Redis again goes on with it.
+            # Nothing is wrong with the turn: the next worker that reaches Redis goes on with it.
             log.warning("run %s: %s", turn.run_id, error)
             raise HandOver from error
         except TimeoutError:

@@ -21,7 +21,7 @@ from core.events import (
 from core.models.errors import ModelError
 from core.models.estimate import messages_tokens
 from core.models.wire.pieces import (
-    Answer,
+    ModelAnswer,
     NoticePiece,
     Piece,
     ReasoningPiece,
@@ -63,7 +63,7 @@ async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     room = Room(await gateway.context_window(settings), known)
     offer = offered(state, runtime.context)
     while True:
-        answer = Answer()
+        answer = ModelAnswer()
         try:
             await _ask(state, runtime, room, offer, answer, sink)
         except ModelError as error:
@@ -82,7 +82,12 @@ async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
 
 
 async def _ask(
-    state: State, runtime: Runtime[Context], room: Room, offer: Offer, answer: Answer, sink: _Sink
+    state: State,
+    runtime: Runtime[Context],
+    room: Room,
+    offer: Offer,
+    answer: ModelAnswer,
+    sink: _Sink,
 ) -> None:
     """One request; what comes is added to the answer and shown."""
     services, turn = runtime.context.services, runtime.context.turn
@@ -144,7 +149,7 @@ class _Sink:
         show(of_this_turn(self._state["messages"]), turn.run_id, self._emit)
 
 
-def _update(state: State, context: Context, answer: Answer, before: str) -> dict[str, Any]:
+def _update(state: State, context: Context, answer: ModelAnswer, before: str) -> dict[str, Any]:
     run_id, turn = context.turn.run_id, state["turn"]
     answer = _renamed(answer, state["messages"])
     calls: list[dict[str, Any]] = [
@@ -170,7 +175,7 @@ def _update(state: State, context: Context, answer: Answer, before: str) -> dict
     return {"messages": [message, *refused], "turn": spent}
 
 
-def _renamed(answer: Answer, messages: list[AnyMessage]) -> Answer:
+def _renamed(answer: ModelAnswer, messages: list[AnyMessage]) -> ModelAnswer:
     """Calls under ids that the conversation has not seen: servers begin anew with call_0 each
     time."""
     seen = {call["id"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls}
@@ -186,7 +191,7 @@ def _renamed(answer: Answer, messages: list[AnyMessage]) -> Answer:
     return answer
 
 
-def _only(answer: Answer, offer: Offer) -> Answer:
+def _only(answer: ModelAnswer, offer: Offer) -> ModelAnswer:
     """The answer without calls of tools that were not offered: some models make them again and
     again. Raises ModelError when there is nothing else in the answer."""
     wanted = bool(answer.calls or answer.invalid)
@@ -211,7 +216,7 @@ def _sum(turn: TurnState, usage: Usage | None) -> Usage:
     )
 
 
-def _complete(run_id: str, answer: Answer, before: str, usage: Usage, emit: Emit) -> None:
+def _complete(run_id: str, answer: ModelAnswer, before: str, usage: Usage, emit: Emit) -> None:
     finish = answer.finish
     if not answer.text.strip():
         raise _empty(answer)
@@ -229,7 +234,7 @@ _CUT = {
 }
 
 
-def _empty(answer: Answer) -> ModelError:
+def _empty(answer: ModelAnswer) -> ModelError:
     if answer.finish is not None and answer.finish.reason == "length":
         return ModelError(
             "truncated",
@@ -241,7 +246,7 @@ def _empty(answer: Answer) -> ModelError:
     )
 
 
-def _refuse_invalid(answer: Answer, emit: Emit) -> list[AnyMessage]:
+def _refuse_invalid(answer: ModelAnswer, emit: Emit) -> list[AnyMessage]:
     """Calls whose arguments cannot be read are answered at once: nothing runs."""
     results: list[AnyMessage] = []
     for call in answer.invalid:

@@ -1,6 +1,6 @@
-"""Before the model is asked: mend what a stopped turn left behind.
+"""Before the model is asked: repair what a stopped turn left behind.
 
-Runs only when there is something to mend, so that a plain turn has one step less.
+Runs only when there is something to repair, so that a plain turn has one step less.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ def needs_recall(state: State) -> bool:
 
 async def recall(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Answer dangling tool calls, right behind the message that made them."""
-    return {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *mended(state.get("messages", []))]}
+    return {
+        "messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *repaired(state.get("messages", []))]
+    }
 
 
-def mended(messages: list[AnyMessage]) -> list[AnyMessage]:
+def repaired(messages: list[AnyMessage]) -> list[AnyMessage]:
     """The same messages with a result for every call."""
     open_calls = {call["id"]: call for call in dangling_calls(messages)}
     result: list[AnyMessage] = []

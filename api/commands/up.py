@@ -222,7 +222,7 @@ async def _keep_server(server: EmbeddedServer, loaded: Loaded) -> None:
 
 
 async def _stop_server(home: Path) -> None:
-    """Stop whatever server runs on this home now."""
+    """Stop the server that runs on this home now."""
     server = await running_server(home)
     if server is not None:
         await server.stop()

@@ -29,7 +29,7 @@ from api.middleware.host import (
 from api.middleware.origins import Listening
 from api.middleware.problems import from_error
 from core.accounts.api_keys import KEY_LENGTH, PREFIX
-from core.accounts.directory import Answer, Directory
+from core.accounts.directory import Admission, Directory
 from core.accounts.principal import Principal
 from core.errors import AssistantError, StoreError, Unauthorized
 from core.settings.groups import Settings
@@ -118,7 +118,7 @@ class Guard:
 
     async def _identify(self, seen: Seen, settings: Settings) -> Principal:
         scheme, _, value = (seen.get(b"authorization") or "").partition(" ")
-        found: Answer | None = None
+        found: Admission | None = None
         if scheme.lower() == "bearer":
             if len(value) == KEY_LENGTH and value.startswith(PREFIX):
                 found = await self._directory.key(value)
@@ -129,7 +129,7 @@ class Guard:
         self._access.check(found.principal, method=seen.method, path=seen.path)
         return found.principal
 
-    async def _by_cookie(self, seen: Seen, settings: Settings) -> Answer | None:
+    async def _by_cookie(self, seen: Seen, settings: Settings) -> Admission | None:
         token = cookie_token(seen.scope, seen.get(b"cookie") or "")
         if not token:
             return None

@@ -36,7 +36,7 @@ class Find(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Admission:
     """Who a token belongs to. ``new_day``: its first use today, when the cookie is renewed."""
 
     principal: Principal
@@ -49,14 +49,14 @@ class Directory:
     def __init__(self, store: Store, revocations: Revocations) -> None:
         self._store = store
         self._revocations = revocations
-        self._cache: dict[str, tuple[float, Answer]] = {}
+        self._cache: dict[str, tuple[float, Admission]] = {}
         revocations.on_end(self.forget)
 
-    async def session(self, token: str, days: int) -> Answer | None:
+    async def session(self, token: str, days: int) -> Admission | None:
         """The session of a cookie's token, prolonged to ``days`` from now. Raises StoreError."""
         return await self._look_up(token, "session", find_session, str(days * 86_400))
 
-    async def key(self, secret: str) -> Answer | None:
+    async def key(self, secret: str) -> Admission | None:
         """The API key of a secret. Raises StoreError."""
         return await self._look_up(secret, "key", find_key, "")
 
@@ -64,7 +64,7 @@ class Directory:
         """Ask Redis next time."""
         self._cache.pop(credential, None)
 
-    async def _look_up(self, token: str, kind: Kind, find: Find, ttl: str) -> Answer | None:
+    async def _look_up(self, token: str, kind: Kind, find: Find, ttl: str) -> Admission | None:
         hashed = digest(token)
         kept = self._cache.get(hashed)
         if kept is not None and kept[0] > time.monotonic() and kept[1].principal.kind == kind:
@@ -77,10 +77,10 @@ class Directory:
         if found is None or self._revocations.ended(hashed):
             self.forget(hashed)
             return None
-        self._keep(hashed, until, Answer(found.principal))
-        return Answer(found.principal, await self._touch(found, kind, ttl))
+        self._keep(hashed, until, Admission(found.principal))
+        return Admission(found.principal, await self._touch(found, kind, ttl))
 
-    def _keep(self, hashed: str, until: float, answer: Answer) -> None:
+    def _keep(self, hashed: str, until: float, answer: Admission) -> None:
         if len(self._cache) >= CACHE_SIZE:
             self._cache.clear()
         self._cache[hashed] = (until, answer)

@@ -47,7 +47,7 @@ class LoginLimit:
             pipe.ttl(name)
             _, tries, left = await pipe.execute()
         if left > window:
-            # The clock of Redis has gone back; nobody shall wait for it to come here again.
+            # The clock of Redis has gone back; nobody must wait for it to come here again.
             await self.redis.expire(name, window)
             left = window
         if tries > limit:

@@ -64,7 +64,7 @@ class SignIn:
             )
         check_length(password)
         if not await set_first_password(redis, password):
-            raise Gone("somebody else was faster; sign in", code="already_set_up")
+            raise Gone("another browser was faster; sign in", code="already_set_up")
         await forget_setup_token(redis, self.home)
         logger.info("the administrator was set up")
         return await self.open_session(FIRST_ACCOUNT, visitor)

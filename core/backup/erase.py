@@ -62,7 +62,7 @@ async def erase_user(store: Store, user_id: str) -> Erased:
 
 
 async def _threads(store: Store, user_id: str) -> set[str]:
-    """The user's conversations, noted down: whoever goes on after a crash must find them again."""
+    """The user's conversations, noted down, to be found again after a crash."""
     name, redis = keys.erasing(user_id), store.redis
     if found := await metas_of(store, user_id):
         await store.retry(lambda: redis.sadd(name, *found))

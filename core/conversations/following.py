@@ -56,8 +56,7 @@ async def follow_user(
     """Entries of all threads of a user. ``after`` None: only new ones. Raises ReaderTooSlow.
 
     Ids order entries within a thread and, but for the same millisecond, between threads; so a
-    resumed
-    stream begins at that millisecond and clients skip what they have, by thread and id.
+    resumed stream begins at that millisecond and clients skip what they have, by thread and id.
     """
     last: dict[str, tuple[int, int]] = {}
     since = order(after)[0] if after else await _now(store)

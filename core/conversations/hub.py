@@ -86,7 +86,7 @@ class Subscription:
 class Hub:
     """Fans publications out to the readers of this process over one connection.
 
-    A user's channel stays subscribed once somebody followed it: there are few users, and coming and
+    A user's channel stays subscribed once it was followed: there are few users, and coming and
     going readers then cost nothing.
     """
 
@@ -172,7 +172,7 @@ class Hub:
                 pass
 
     def _confirm(self, channel: str) -> None:
-        """Whoever read on before must look for what was published while we did not hear."""
+        """Readers that were here before must look for what was published while we did not hear."""
         self._confirmed.setdefault(channel, asyncio.Event()).set()
         for reader in self._readers.get(channel, ()):
             if reader.open:

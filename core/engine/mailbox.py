@@ -30,8 +30,7 @@ class Turn:
     """What came in and this worker has to answer, and its right to do so (epoch).
 
     ``attempt`` numbers the tries from 1, hand-overs included; ``crashes`` counts those that no
-    worker
-    gave back, this one included.
+    worker gave back, this one included.
     """
 
     inbound: Stored

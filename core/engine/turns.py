@@ -59,7 +59,7 @@ class TurnControl:
 
 
 class HandOver(Exception):
-    """The turn stops in the middle and another worker shall go on with it."""
+    """The turn stops in the middle, and another worker goes on with it."""
 
 
 Handler = Callable[[Turn, TurnControl, TurnJournal], Awaitable[Ending]]
@@ -90,9 +90,9 @@ class Turns:
         self._busy = asyncio.Event()
         self.count = 0
         self.draining = False
-        """Set when no further message shall be taken."""
+        """Set when no further message may be taken."""
         self.handing_over = False
-        """Set when running turns shall go to other workers."""
+        """Set when running turns must go to other workers."""
 
     @property
     def _engine(self) -> EngineSettings:

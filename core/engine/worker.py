@@ -3,8 +3,8 @@
 Waking is a doorbell (a Redis list that workers block on) with a sweeper as backstop: a lost ring
 costs a second, never a message. What must not be lost is in the inbox and the lease of the thread.
 
-One user may hold ``engine.per_user`` places of a worker: whoever sends a hundred messages at once
-waits for the rest, and others do not wait behind them.
+One user may hold ``engine.per_user`` places of a worker: a user who sends a hundred messages at
+once waits for the rest, and others do not wait behind them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Worker:
         reads: Sequence[Reading] = (),
     ) -> None:
         """``name``: one that no other process has had. ``about`` gives more figures for the sign of
-        life; for ``reads`` see Mailbox. Whoever runs it lets it hear cancellations, too."""
+        life; for ``reads`` see Mailbox. Its owner lets it hear cancellations, too."""
         self.name = name
         self._store = store
         self._blocking = blocking
@@ -202,7 +202,7 @@ class Worker:
         return list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
 
     def _visit(self, thread_id: str, user_id: str) -> None:
-        """See to a thread, or note that its visitor shall look once more before leaving."""
+        """See to a thread, or note that its visitor must look once more before leaving."""
         if thread_id in self._active:
             self._active[thread_id] = True
             return
@@ -225,7 +225,7 @@ class Worker:
                 del self._places[user_id]
 
     async def _converse(self, thread_id: str, user_id: str) -> None:
-        """Run turns of the thread until its inbox is empty or somebody else has it."""
+        """Run turns of the thread until its inbox is empty or another worker has it."""
         async with self._place(user_id):
             try:
                 # Looked at first too: a conversation may have waited for its slot until the drain.

@@ -63,9 +63,7 @@ def prepare_home(home: Path) -> None:
         os.umask(before)
     folder = socket_path(home).parent
     if folder.stat().st_uid != os.getuid():
-        raise ConfigError(
-            f"{folder} belongs to somebody else; set ASSISTANT_HOME to a shorter path"
-        )
+        raise ConfigError(f"{folder} belongs to another user; set ASSISTANT_HOME to a shorter path")
 
 
 @asynccontextmanager

@@ -97,7 +97,8 @@ def load_key(home: Path) -> bytes:
 
 
 def create_private(path: Path, text: str) -> bool:
-    """Write a whole new file of mode 0600. False, without a change, if somebody was faster."""
+    """Write a whole new file of mode 0600. False, without a change, if another process was
+    faster."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -43,7 +43,7 @@ class Job:
     job when its time comes."""
 
     every: timedelta | None = None
-    """None: it runs when somebody asks for it. Else it takes no strings, and runs by itself, once
+    """None: it runs when it is asked for. Else it takes no strings, and runs by itself, once
     for the installation, however many workers there are."""
 
 

@@ -24,7 +24,7 @@ from core.events import Usage
 from core.models.gateway import Gateway
 from core.models.messages import to_openai
 from core.models.wire.calls import dump
-from core.models.wire.pieces import Answer, Piece
+from core.models.wire.pieces import ModelAnswer, Piece
 
 PROVIDER = "local"
 """Not "openai": LangChain would read messages with its OpenAI rules, which hide thinking."""
@@ -78,7 +78,7 @@ class LocalChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        answer = Answer()
+        answer = ModelAnswer()
         async with aclosing(self._pieces(messages, stop, **kwargs)) as stream:
             async for pieces in stream:
                 answer.add(pieces)
@@ -93,7 +93,7 @@ class LocalChatModel(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         async with aclosing(self._pieces(messages, stop, **kwargs)) as stream:
             async for pieces in stream:
-                chunk = ChatGenerationChunk(message=to_chunk(Answer().add(pieces)))
+                chunk = ChatGenerationChunk(message=to_chunk(ModelAnswer().add(pieces)))
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
@@ -129,7 +129,7 @@ def tool_schemas(tools: Sequence[ToolLike]) -> list[dict[str, Any]]:
     return [convert_to_openai_tool(tool) for tool in tools]
 
 
-def to_message(answer: Answer) -> AIMessage:
+def to_message(answer: ModelAnswer) -> AIMessage:
     """A whole answer as a message."""
     return AIMessage(
         content=answer.text,
@@ -153,7 +153,7 @@ def to_message(answer: Answer) -> AIMessage:
     )
 
 
-def to_chunk(answer: Answer) -> AIMessageChunk:
+def to_chunk(answer: ModelAnswer) -> AIMessageChunk:
     """What one network read brought as a chunk of a message."""
     return AIMessageChunk(
         content=answer.text,
@@ -185,11 +185,11 @@ def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
     )
 
 
-def _extra(answer: Answer) -> dict[str, Any]:
+def _extra(answer: ModelAnswer) -> dict[str, Any]:
     return {"reasoning_content": answer.reasoning} if answer.reasoning else {}
 
 
-def _metadata(answer: Answer) -> dict[str, Any]:
+def _metadata(answer: ModelAnswer) -> dict[str, Any]:
     metadata: dict[str, Any] = {"model_provider": PROVIDER}
     if answer.finish is not None:
         metadata |= {"finish_reason": answer.finish.reason, "model_name": answer.finish.model}

@@ -19,7 +19,7 @@ LONGEST_ANSWER = 4096
 """Tokens of an answer that are set aside, and asked for, where the settings name no limit."""
 
 LOCAL_ONLY = frozenset({"context_overflow"})
-"""Failures that the caller mends by asking for less: no reason to leave the machine."""
+"""Failures that the caller avoids by asking for less: no reason to leave the machine."""
 
 
 class CloudStream(Protocol):

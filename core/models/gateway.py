@@ -84,8 +84,8 @@ class Gateway:
         """Pieces of the answer, one list per network read; the last one ends with ``Finish``.
 
         ``messages`` and ``tools`` are in OpenAI's form. ``tool_choice`` is auto, none, required or
-        the name of a tool. Raises ModelError, after having yielded what came before it. Whoever
-        stops reading early without being cancelled must close the iterator
+        the name of a tool. Raises ModelError, after having yielded what came before it. A caller
+        who stops reading early without being cancelled must close the iterator
         (``contextlib.aclosing``), or the model goes on.
         """
         last = (tool_choice, max_tokens, response_format)

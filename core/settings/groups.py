@@ -1,7 +1,7 @@
 """Settings: the groups, their defaults and limits. ``core.settings.source`` reads them.
 
 Precedence, lowest first: the defaults here, ``config/default.yaml``, ``.env`` and the environment,
-then what somebody saved in the dashboard (Redis). A value is immutable; a change makes a new
+then what was saved in the dashboard (Redis). A value is immutable; a change makes a new
 ``Settings``.
 """
 

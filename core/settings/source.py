@@ -227,7 +227,7 @@ def misspelt(env: Mapping[str, str] | None = None) -> list[str]:
 
 
 def unused(loaded: Loaded) -> list[str]:
-    """Settings that somebody has set though nothing reads them yet; `up` and `doctor` say so."""
+    """Settings that are set although nothing reads them yet; `up` and `doctor` say so."""
     return [
         f"{group}.{name} is set, but this version does not use it yet"
         for group, name in sorted(UNUSED)

@@ -2,8 +2,7 @@
 
 The client itself never retries: a blind retry applies a write twice when only the reply was lost.
 ``Store.retry`` repeats calls that are idempotent by construction (reads, and scripts that carry an
-id,
-a sequence number or an epoch), within a deadline so that every caller has an answer within 3
+id, a sequence number or an epoch), within a deadline so that every caller has an answer within 3
 seconds.
 """
 

@@ -43,7 +43,7 @@ async def _renew(redis: RedisClient, token: bytes) -> None:
 
 
 async def _if_ours(redis: RedisClient, token: bytes, milliseconds: int) -> None:
-    """Hold on for so long (0: let go), unless somebody else has it. An outage changes nothing."""
+    """Hold on for so long (0: let go), unless another process has it. An outage changes nothing."""
     name = keys.state_lock()
     try:
         async with redis.pipeline(transaction=True) as pipe:

@@ -70,7 +70,7 @@ class Announcements:
     """What processes tell each other, heard over one connection a process. All parts of the process
     share it: each connection has its pings, which is most of what an idle process costs.
 
-    An announcement may be lost with the connection, so whoever hears it must have another way to
+    An announcement may be lost with the connection, so its listeners need another way to
     find out: at ``None``, or at a look now and then.
     """
 

@@ -84,7 +84,7 @@ async def migrate(
 
 
 async def _run(redis: RedisClient, target: int, migrations: Sequence[Migration]) -> None:
-    """All steps that are missing. Looked at again: somebody may have been faster."""
+    """All steps that are missing. Looked at again: another process may have been faster."""
     current = await stored_format(redis) or 0
     steps = [step for step in migrations if current < step.to <= target]
     if [step.to for step in steps] != list(range(current + 1, target + 1)):

@@ -1,5 +1,5 @@
-"""Metrics of all processes in one answer: each leaves its figures in Redis, whoever is asked adds
-them up.
+"""Metrics of all processes in one answer: each leaves its figures in Redis, the one that is asked
+adds them up.
 
 Every series carries the process that counted it, and a process that starts again is a new one, so
 counters never go backwards. Who answers writes its own figures first and reads them back with the

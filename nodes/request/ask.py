@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 
 from core.models.errors import ModelError
 from core.models.estimate import message_tokens, messages_tokens
-from core.models.wire.pieces import Answer
+from core.models.wire.pieces import ModelAnswer
 from nodes.prompts import prompt
 from nodes.request.room import Room
 from nodes.state import Context
@@ -22,7 +22,7 @@ async def ask(
     prompt_name: str,
     text: Callable[[int], str],
     max_tokens: int,
-) -> Answer:
+) -> ModelAnswer:
     """The model's answer to a prompt of ours and a text, which is given the tokens that it may
     have. Raises ModelError, StoreError."""
     gateway, settings = runtime.context.services.gateway, runtime.context.services.settings.current
@@ -32,7 +32,7 @@ async def ask(
         left = room.size - room.reply(max_tokens) - message_tokens(system)
         messages = [system, {"role": "user", "content": text(max(left, 0))}]
         room.estimate = messages_tokens(messages)
-        answer = Answer()
+        answer = ModelAnswer()
         try:
             await _ask(runtime, messages, max_tokens, answer)
         except ModelError as error:
@@ -47,7 +47,7 @@ async def _ask(
     runtime: Runtime[Context],
     messages: list[dict[str, Any]],
     max_tokens: int,
-    answer: Answer,
+    answer: ModelAnswer,
 ) -> None:
     services, turn = runtime.context.services, runtime.context.turn
     stream = services.gateway.stream(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from core.events import Usage
 from core.models.errors import ModelError
 from core.models.gateway import Gateway
-from core.models.wire.pieces import Answer
+from core.models.wire.pieces import ModelAnswer
 from core.settings.groups import Settings
 
 SHRINK = (0.7, 0.5, 0.4, 0.3, 0.3)
@@ -67,7 +67,7 @@ class Room:
         self.size = min(int(self.limit / self.density), int(self.size * share))
         return True
 
-    def make_place(self, answer: Answer, max_tokens: int | None) -> bool:
+    def make_place(self, answer: ModelAnswer, max_tokens: int | None) -> bool:
         """Once: ask for less of the conversation, because thinking filled all that the request had
         left. False: that was not the reason why nothing was said."""
         finish = answer.finish

@@ -23,7 +23,7 @@ from api.demo.model import MODEL, TOKEN, create_demo_app
 from api.demo.script import text_file
 from core.models.errors import ModelError
 from core.models.servers.probe import probe
-from core.models.wire.pieces import Answer
+from core.models.wire.pieces import ModelAnswer
 from core.models.wire.transport import open_transport
 from core.settings.groups import ModelSettings, Settings
 from core.store.redis import RedisClient
@@ -74,7 +74,7 @@ async def whole(base: str, messages: list[dict[str, Any]], **more: Any) -> dict[
 
 async def through_gateway(
     base: str, redis: RedisClient, settings: Settings, text: str, **more: Any
-) -> Answer:
+) -> ModelAnswer:
     """What the assistant itself makes of the streamed answer."""
     model = ModelSettings(base_url=base, name=MODEL)
     settings = settings.model_copy(update={"model": model})

@@ -67,7 +67,7 @@ def start(request: dict[str, Any], lifeline: tuple[int, int]) -> int:
 
 
 def say(answer: dict[str, int]) -> None:
-    """One line to whoever asks."""
+    """One line to the one that asks."""
     os.write(1, orjson.dumps(answer) + b"\n")
 
 

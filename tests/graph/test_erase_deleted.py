@@ -1,4 +1,4 @@
-"""Nothing of a deleted conversation stays, whatever happened to whoever deleted it."""
+"""Nothing of a deleted conversation stays, whatever happened to the process that deleted it."""
 
 from __future__ import annotations
 

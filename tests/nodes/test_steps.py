@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from core.errors import ToolError
 from nodes.evaluate import Grade, parse, transcript
-from nodes.recall import mended
+from nodes.recall import repaired
 from nodes.request.window import is_user, overflow, window
 from nodes.state import INTERNAL, answer_text, current_answer, dangling_calls, of_this_turn
 from nodes.tool_agent import run_call
@@ -82,7 +82,7 @@ def test_what_overflows_leaves_whole_turns(messages: list[AnyMessage], size: int
 @given(conversations())
 def test_mended_conversations_have_no_open_calls(messages: list[AnyMessage]) -> None:
     broken = [m for n, m in enumerate(messages) if n % 3 or not isinstance(m, ToolMessage)]
-    whole = mended(broken)
+    whole = repaired(broken)
     assert dangling_calls(whole) == []
     assert [m for m in whole if m in broken] == broken
     for n, message in enumerate(whole):

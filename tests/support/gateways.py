@@ -9,7 +9,7 @@ from typing import Any
 
 from core.models.call import Timing
 from core.models.gateway import Gateway, open_gateway
-from core.models.wire.pieces import Answer
+from core.models.wire.pieces import ModelAnswer
 from core.settings.groups import Settings
 from core.store.client import Store
 from core.store.redis import RedisClient
@@ -50,9 +50,9 @@ async def opened(redis: RedisClient, settings: Settings, **options: Any) -> Asyn
 
 async def ask(
     gateway: Gateway, settings: Settings, messages: Any = ASK, tools: Any = None, **options: Any
-) -> Answer:
+) -> ModelAnswer:
     """All pieces of one call, added up. Raises what the call raises."""
-    answer = Answer()
+    answer = ModelAnswer()
     ids: dict[str, Any] = {"user_id": "u1", "thread_id": "t1", **options}
     async for pieces in gateway.stream(messages, tools, settings=settings, **ids):
         answer.add(pieces)

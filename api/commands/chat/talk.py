@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         return _talk(loaded, args, screen)
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing more may be written, not even at exit.
+        # The reader of our output has gone; nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:

@@ -24,7 +24,7 @@ def ok(name: str, detail: str) -> Finding:
 
 
 def warn(name: str, detail: str, fix: str) -> Finding:
-    """It works, but somebody should know."""
+    """It works, but the user should know."""
     return Finding(name, "warn", detail, fix)
 
 

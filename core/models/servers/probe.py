@@ -17,7 +17,7 @@ from core.models.servers.catalog import ModelInfo, choose, list_models, normal_b
 from core.models.servers.context import served_context
 from core.models.wire.calls import read_arguments
 from core.models.wire.chunks import ChunkReader
-from core.models.wire.pieces import Answer
+from core.models.wire.pieces import ModelAnswer
 from core.models.wire.tooltext import known_tools
 from core.models.wire.transport import Transport
 from core.settings.groups import ModelSettings
@@ -96,7 +96,7 @@ class ProbeReport:
 class _Heard:
     """One answer of the model under test."""
 
-    answer: Answer
+    answer: ModelAnswer
     streamed: bool
     usage_reported: bool
     close_only: bool
@@ -323,7 +323,7 @@ class Probe:
         finally:
             await stream.aclose()
         return _Heard(
-            Answer().add(reader.take()),
+            ModelAnswer().add(reader.take()),
             stream.is_event_stream,
             reader.reported_usage is not None,
             reader.saw_close_only,

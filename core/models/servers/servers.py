@@ -92,8 +92,8 @@ class Servers:
         servers = await self._discover()
         if not servers:
             raise ModelError("unreachable", NOTHING_FOUND)
-        # The configured key is for the configured server: whoever listens on a usual port does not
-        # get it.
+        # The configured key is for the configured server: a stranger that listens on a usual port
+        # does not get it.
         for server in servers:
             chosen = choose(server.models)
             if name and any(info.id == name for info in server.models):

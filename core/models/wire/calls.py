@@ -102,7 +102,7 @@ class CallAssembler:
         calls: list[ToolCall] = []
         invalid: list[InvalidCall] = []
         for call in self._calls:
-            raw, call_id, name = call.raw, call.id or new_id(), clean_name(call.name)
+            raw, call_id, name = call.raw, call.id or new_call_id(), clean_name(call.name)
             arguments = read_arguments(raw)
             if not name:
                 invalid.append(
@@ -116,7 +116,7 @@ class CallAssembler:
         return ToolCallsPiece(tuple(calls), tuple(invalid))
 
 
-def new_id() -> str:
+def new_call_id() -> str:
     """An id for a call that came without one."""
     return f"call_{uuid.uuid4().hex[:24]}"
 

@@ -1,4 +1,4 @@
-"""What a model call yields: small typed pieces, and ``Answer``, which adds them up."""
+"""What a model call yields: small typed pieces, and ``ModelAnswer``, which adds them up."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ Piece: TypeAlias = (
 
 
 @dataclass(slots=True)
-class Answer:
+class ModelAnswer:
     """The sum of the pieces of one call."""
 
     text: str = ""
@@ -110,7 +110,7 @@ class Answer:
     usage: Usage | None = None
     finish: Finish | None = None
 
-    def add(self, pieces: Iterable[Piece]) -> Answer:
+    def add(self, pieces: Iterable[Piece]) -> ModelAnswer:
         """Add what one network read brought; returns itself."""
         for piece in pieces:
             match piece:

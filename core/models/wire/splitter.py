@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from core.models.wire.calls import new_id, read_arguments
+from core.models.wire.calls import new_call_id, read_arguments
 from core.models.wire.collector import Collector
 from core.models.wire.pieces import ToolCall
 from core.models.wire.tooltext import Tools, parse_block
@@ -356,6 +356,6 @@ class Splitter:
         self._mode = "text"
         arguments = read_arguments(body)
         if complete and arguments is not None:
-            self.calls.append(ToolCall(new_id(), self._addressee, arguments))
+            self.calls.append(ToolCall(new_call_id(), self._addressee, arguments))
         else:
             self.unfinished_call = True

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 
 import orjson
 
-from core.models.wire.calls import clean_name, new_id, read_arguments
+from core.models.wire.calls import clean_name, new_call_id, read_arguments
 from core.models.wire.pieces import ToolCall
 
 Tools: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -83,7 +83,7 @@ def _function(text: str, tools: Tools) -> Parsed | None:
             if decoded is None:
                 return None
             arguments = decoded
-        calls.append(ToolCall(new_id(), name, arguments))
+        calls.append(ToolCall(new_call_id(), name, arguments))
         end = match.end()
     return Parsed(tuple(calls), text[end:].removeprefix("\n</tool_call>")) if calls else None
 
@@ -111,7 +111,7 @@ def _mistral(text: str, tools: Tools) -> Parsed | None:
         name = clean_name(match.group(1))
         if decoded is None or name not in tools or not isinstance(decoded[0], dict):
             return None
-        calls.append(ToolCall(new_id(), name, cast("dict[str, Any]", decoded[0])))
+        calls.append(ToolCall(new_call_id(), name, cast("dict[str, Any]", decoded[0])))
         text = decoded[1].lstrip().removeprefix("[TOOL_CALLS]")
     return Parsed(tuple(calls), text)
 
@@ -159,7 +159,7 @@ def _python_call(node: ast.expr, tools: Tools) -> ToolCall | None:
         if keyword.arg is None:
             return None
         arguments[keyword.arg] = value
-    return ToolCall(new_id(), name, arguments)
+    return ToolCall(new_call_id(), name, arguments)
 
 
 def _json_prefix(text: str) -> tuple[Any, str] | None:
@@ -185,7 +185,7 @@ def _from_json(value: Any, tools: Tools) -> tuple[ToolCall, ...]:
             arguments = read_arguments(arguments)
         if name not in tools or not isinstance(arguments, dict):
             return ()
-        calls.append(ToolCall(new_id(), name, cast("dict[str, Any]", arguments)))
+        calls.append(ToolCall(new_call_id(), name, cast("dict[str, Any]", arguments)))
     return tuple(calls)
 
 

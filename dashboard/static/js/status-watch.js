@@ -16,7 +16,7 @@ const isLater = (one, other) => one[0] > other[0] || (one[0] === other[0] && one
 
 export class StatusWatch {
   /**
-   * @param {boolean} known whether somebody is signed in
+   * @param {boolean} known whether a user is signed in
    * @param {(trouble: Trouble | null) => void} tell called after each look
    */
   constructor(known, tell) {
@@ -83,7 +83,7 @@ export class StatusWatch {
     }
     if (this.held) return;
     if ('trouble' in data) this.#learn(data.trouble, false);
-    // Whoever had the stream has gone, or will have: somebody who is looked at takes it over.
+    // The tab that had the stream has gone, or soon will: one that is visible takes it over.
     this.#later(data.gone ? 300 * Math.random() : SILENT_MS, () => this.#claim());
   }
 
@@ -100,7 +100,7 @@ export class StatusWatch {
     this.#repeat();
   }
 
-  // The other tabs must hear now and then that somebody listens for them.
+  // The other tabs must hear now and then that one listens for them.
   #repeat() {
     this.#later(CALM_MS, () => {
       this.channel.postMessage({ trouble: this.trouble });

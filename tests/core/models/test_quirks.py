@@ -12,7 +12,7 @@ from core.events import Usage
 from core.models.errors import ErrorKind, ModelError
 from core.models.gateway import Gateway
 from core.models.servers.catalog import ModelInfo, list_models
-from core.models.wire.pieces import Answer, FinishReason
+from core.models.wire.pieces import FinishReason, ModelAnswer
 from core.models.wire.transport import open_transport
 from core.settings.groups import Settings
 from tests.support.gateways import ASK, NOW, WEATHER
@@ -57,7 +57,8 @@ ANSWERS: dict[str, Gives | Fails] = {
     "reasoning_content": THOUGHT,
     "reasoning_field": THOUGHT,
     "think_tags": THOUGHT,
-    # Nothing was known of the model: its thinking was shown as text and is recalled (ReclassifyPiece).
+    # Nothing was known of the model: its thinking was shown as text and is recalled
+    # (ReclassifyPiece).
     "think_close_only": THOUGHT,
     "think_unclosed": Gives("", "forever", finish="length", notice="thinking"),
     "reasoning_only_empty_content": Gives(
@@ -176,9 +177,9 @@ async def test_quirk(
 
 async def listen(
     gateway: Gateway, settings: Settings, **parameters: Any
-) -> tuple[Answer, ModelError | None]:
+) -> tuple[ModelAnswer, ModelError | None]:
     """The answer, as far as it came, and the error that ended it."""
-    answer = Answer()
+    answer = ModelAnswer()
     try:
         async for pieces in gateway.stream(
             ASK, [WEATHER, NOW], settings=settings, user_id="u", thread_id="t", **parameters
@@ -189,7 +190,7 @@ async def listen(
     return answer, None
 
 
-def check_answer(answer: Answer, expected: Gives) -> None:
+def check_answer(answer: ModelAnswer, expected: Gives) -> None:
     """Compare what came with what was expected."""
     assert (answer.text, answer.reasoning) == (expected.text, expected.reasoning)
     assert tuple((call.name, call.arguments) for call in answer.calls) == expected.calls

@@ -240,7 +240,7 @@ class AiChat extends LitElement {
     this.requestUpdate();
   }
 
-  // Somebody with conversations has a model; only the newcomer is asked about one.
+  // A user with conversations has a model; only the newcomer is asked about one.
   async #checkModel() {
     if (this.modelChecked || this.#sidebar.threads.length) return;
     this.modelChecked = true;

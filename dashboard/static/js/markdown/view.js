@@ -11,7 +11,7 @@ const FRESH_START = /^[^\s\d*+>|<~-]/;
  * Closes what is open at the end, so that half a **bold or [link does not flicker. Only for show.
  * @param {string} text
  */
-function mend(text) {
+function repair(text) {
   if (FENCE.test(text)) return text;
   let shown = text.replace(/!?\[[^\]\n]*(?:\]\([^)\n]*)?$/, '');
   if (((shown.match(/`/g) ?? []).length) % 2) shown += '`';
@@ -99,7 +99,7 @@ export class MarkdownView {
 
   /** @param {string} open */
   #drawTail(open) {
-    const tokens = blocks(mend(open)).filter(token => token.type !== 'space' && token.type !== 'def');
+    const tokens = blocks(repair(open)).filter(token => token.type !== 'space' && token.type !== 'def');
     if (tokens.length === 1) this.#draw(tokens[0]);
     else if (tokens.length) this.#element().replaceChildren(...tokens.map(token => this.#fragment(token)));
   }

@@ -9,7 +9,7 @@ import pytest
 from core.events import Usage
 from core.models.errors import ModelError
 from core.models.wire.chunks import MAX_ANSWER, ChunkReader
-from core.models.wire.pieces import Answer
+from core.models.wire.pieces import ModelAnswer
 from core.models.wire.tooltext import known_tools
 from tests.support.gateways import NOW, WEATHER
 
@@ -34,13 +34,13 @@ def call(
     return {**fields, "function": {k: v for k, v in function.items() if v is not None}}
 
 
-def read(*given: dict[str, Any]) -> tuple[Answer, str]:
+def read(*given: dict[str, Any]) -> tuple[ModelAnswer, str]:
     """What an answer of these chunks comes to."""
     reader = ChunkReader(TOOLS)
     for chunk in given:
         reader.add(chunk)
     reason = reader.end()
-    return Answer().add(reader.take()), reason
+    return ModelAnswer().add(reader.take()), reason
 
 
 def called(*calls: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -11,7 +11,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from core.models.wire.collector import Collector
-from core.models.wire.pieces import Answer
+from core.models.wire.pieces import ModelAnswer
 from core.models.wire.splitter import Splitter
 from core.models.wire.tooltext import known_tools
 from tests.support.gateways import NOW, WEATHER
@@ -29,7 +29,7 @@ def split(
     pieces: list[str], *, close_only: bool = False, complete: bool = True, tools: Any = TOOLS
 ) -> Result:
     """Text, thinking and calls of an answer that came in these pieces, one network read each."""
-    answer, out = Answer(), Collector()
+    answer, out = ModelAnswer(), Collector()
     splitter = Splitter(tools, out, close_only=close_only)
     for piece in pieces:
         splitter.feed(piece)
@@ -160,7 +160,7 @@ def test_half_a_call_is_not_shown_and_not_run() -> None:
     splitter = Splitter(TOOLS, out)
     splitter.feed('Well.\n<tool_call>{"name": "get_weather", "arguments": {"city": "Par')
     splitter.finish(complete=False)
-    assert Answer().add(out.take()).text == "Well.\n"
+    assert ModelAnswer().add(out.take()).text == "Well.\n"
     assert splitter.unfinished_call
     assert splitter.calls == []
 
@@ -183,7 +183,7 @@ def test_text_is_not_held_back_longer_than_needed() -> None:
     shown: list[str] = []
     for piece in ["Hello ", "<", "b> ", "[x", "] done"]:
         splitter.feed(piece)
-        shown.append(Answer().add(out.take()).text)
+        shown.append(ModelAnswer().add(out.take()).text)
     assert shown == ["Hello ", "", "<b> ", "[x", "] done"]
 
 

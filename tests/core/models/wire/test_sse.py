@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.models.errors import ModelError
 from core.models.wire.chunks import ChunkReader
-from core.models.wire.pieces import Answer
+from core.models.wire.pieces import ModelAnswer
 from core.models.wire.sse import MAX_LINE, SseParser
 from core.models.wire.tooltext import known_tools
 from tests.support.gateways import NOW, WEATHER
@@ -84,7 +84,7 @@ def test_done_ends_the_stream() -> None:
 
 def understand(reads: list[bytes]) -> object:
     """What an answer comes to, ids of calls left out."""
-    parser, reader, answer = SseParser(), ChunkReader(TOOLS), Answer()
+    parser, reader, answer = SseParser(), ChunkReader(TOOLS), ModelAnswer()
     try:
         for read in reads:
             for chunk in parser.feed(read):
