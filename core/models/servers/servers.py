@@ -60,6 +60,7 @@ class Servers:
         self._transport = transport
         self._discover = discover
         self._finding = asyncio.Lock()
+        self._learning = asyncio.Lock()
         self._found: dict[tuple[str, str], tuple[float, Target]] = {}
         self._known: dict[tuple[str, str], tuple[float, Capabilities]] = {}
         self._told: dict[tuple[str, str, str], float] = {}
@@ -122,6 +123,10 @@ class Servers:
 
     async def learn(self, target: Target, known: Capabilities) -> None:
         """Remember, here and in Redis."""
+        async with self._learning:
+            await self._learn(target, known)
+
+    async def _learn(self, target: Target, known: Capabilities) -> None:
         key = (target.base_url, target.model)
         self._known[key] = (time.monotonic() + KNOWN_SECONDS, known)
         try:
@@ -133,11 +138,14 @@ class Servers:
         """Remember a part. The rest is taken as it is in Redis now: another process may have tested
         the connection meanwhile."""
         key = (target.base_url, target.model)
-        if key in self._known:
-            self._known[key] = (0.0, self._known[key][1])
-        known = await self.known(target)
-        if (changed := update(known)) != known:
-            await self.learn(target, changed)
+        # One at a time: what a test of the connection has just found must not be overwritten with
+        # what was read before it.
+        async with self._learning:
+            if key in self._known:
+                self._known[key] = (0.0, self._known[key][1])
+            known = await self.known(target)
+            if (changed := update(known)) != known:
+                await self._learn(target, changed)
 
     def first_in_a_while(self, target: Target, what: str) -> bool:
         """Whether the user has not been told this of the target in the last ten minutes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,9 @@ from core.models.servers.capabilities import (
     load,
     save,
 )
+from core.models.servers.discovery import Server
+from core.models.servers.servers import Servers, Target
+from core.models.wire.transport import open_transport
 from core.store.redis import RedisClient
 
 KNOWN = Capabilities(tools=False, refused_parameters=("temperature",), context_window=4096)
@@ -44,3 +48,24 @@ def test_a_refusal_met_in_passing_is_tried_again_after_a_day() -> None:
     assert (later.tools, later.refused_parameters, later.context_window) == (None, (), 4096)
     probed = replace(known, source="probed")
     assert forget_old_refusals(probed, now + timedelta(days=20)) == probed
+
+
+async def nothing_found() -> tuple[Server, ...]:
+    return ()
+
+
+async def test_what_a_test_of_the_connection_found_was_overwritten_with_what_was_read_before_it(
+    redis: RedisClient,
+) -> None:
+    target = Target("http://a/v1", "m", "")
+    async with open_transport() as transport:
+        servers = Servers(redis, transport, nothing_found)
+        await servers.learn(target, replace(KNOWN, context_limit=2048))
+        change = servers.change(target, lambda known: replace(known, reasoning=True))
+        changing = asyncio.create_task(change)
+        await asyncio.sleep(0)  # now it reads
+        await servers.learn(target, replace(DEFAULT, context_window=32_768))
+        await changing
+        known = await servers.known(target)
+    assert (known.context_window, known.context_limit) == (32_768, None)
+    assert await load(redis, "http://a/v1", "m") == known
