@@ -27,9 +27,10 @@ MAX_ANSWER = 1024 * 1024
 AT_ONCE = 16
 """Questions that one worker answers at once; further ones wait for it or for another worker."""
 
-BLOCK = 5
+BLOCK = 15
 LATE = 1.0
-"""Seconds that a worker waits for a question, and how late "there was none" may come."""
+"""Seconds that a worker waits for a question, and how late "there was none" may come. Each look
+costs an idle worker as much as a tick of its own; with 5 seconds it was a tenth of its rest."""
 
 ANSWER_KEPT_MS = 10_000
 """How long an answer waits for an asker that is slow, or that has gone."""
