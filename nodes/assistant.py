@@ -34,6 +34,7 @@ from nodes.request.results import finished, result
 from nodes.request.room import Room
 from nodes.request.shown import BETWEEN, about, answer_id, show
 from nodes.state import (
+    CORRECTION,
     Context,
     Emit,
     State,
@@ -75,7 +76,7 @@ async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
                 break
             sink.emit(Notice("info", MORE_PLACE))
     await room.learn(gateway, settings, answer.usage)
-    if not may_call_tools(state["turn"], settings):
+    if not may_call_tools(state, settings):
         answer = _only(answer, offer)
     update = _update(state, runtime.context, answer, before)
     return update if room.density == known else {**update, "density": room.density}
@@ -250,7 +251,8 @@ def _refuse_invalid(answer: ModelAnswer, emit: Emit) -> list[AnyMessage]:
     """Calls whose arguments cannot be read are answered at once: nothing runs."""
     results: list[AnyMessage] = []
     for call in answer.invalid:
-        message = result({"id": call.id, "name": call.name}, "error", call.error)
+        wanted = {"id": call.id, "name": call.name}
+        message = result(wanted, "error", call.error, **{CORRECTION: True})
         emit(ToolStarted(call.id, call.name, {}))
         emit(finished(message))
         results.append(message)

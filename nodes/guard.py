@@ -11,7 +11,7 @@ from langgraph.types import Send
 
 from core.events import ToolStarted
 from nodes.request.results import finished, result
-from nodes.state import Context, State, any_untrusted, dangling_calls
+from nodes.state import CORRECTION, Context, State, any_untrusted, dangling_calls
 from tools.toolbox import TurnTools
 
 AFTER_UNTRUSTED = (
@@ -26,10 +26,11 @@ async def guard(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     tools, emit = runtime.context.tools, runtime.context.emit
     results: list[ToolMessage] = []
     for call in dangling_calls(state["messages"]):
-        text = tools.refusal(call["name"]) or _too_late(call["name"], tools, state)
+        wrong = tools.refusal(call["name"])
+        text = wrong or _too_late(call["name"], tools, state)
         if not text:
             continue
-        message = result(call, "refused", text)
+        message = result(call, "refused", text, **({CORRECTION: True} if wrong else {}))
         emit(ToolStarted(str(call["id"]), call["name"], call["args"]))
         emit(finished(message))
         results.append(message)

@@ -33,6 +33,10 @@ OUTCOME = "outcome"
 KEPT = "kept"
 """Key in additional_kwargs of tool results whose whole text is kept (core/engine/kept.py)."""
 
+CORRECTION = "correction"
+"""Key in additional_kwargs of tool results that only say what was wrong with the call: it could not
+be read, or there is no such tool."""
+
 UNTRUSTED = "untrusted"
 """Key in additional_kwargs of tool results that hold text of strangers."""
 
@@ -137,6 +141,20 @@ def answer_text(messages: list[AnyMessage]) -> str:
     """The text of the answer under way, what was said before a tool call included."""
     texts = [m.text for m in current_answer(messages) if isinstance(m, AIMessage)]
     return "\n\n".join(text for text in texts if text)
+
+
+def corrected_rounds(messages: list[AnyMessage]) -> int:
+    """Rounds of the answer under way in which a call was sent back to be made again."""
+    wrong = {
+        m.tool_call_id
+        for m in current_answer(messages)
+        if isinstance(m, ToolMessage) and m.additional_kwargs.get(CORRECTION)
+    }
+    return sum(
+        any(call["id"] in wrong for call in m.tool_calls)
+        for m in (current_answer(messages) if wrong else ())
+        if isinstance(m, AIMessage)
+    )
 
 
 def any_untrusted(messages: list[AnyMessage]) -> bool:

@@ -16,7 +16,7 @@ from core.errors import AssistantError, Fenced, StoreError, StoreUnavailable
 from core.events import ToolStarted, ToolStatus, scrub
 from core.models.estimate import head, text_tokens
 from nodes.request.results import finished, result, shortened
-from nodes.state import KEPT, UNTRUSTED, Context, ToolTask
+from nodes.state import CORRECTION, KEPT, UNTRUSTED, Context, ToolTask
 from tools.base import Caller, Tool
 from tools.shares import KEPT_SHARE, SHOWN_SHARE
 
@@ -27,6 +27,9 @@ MAX_RESULT = 20_000
 
 SHORT = 1000
 """Characters of a result that fits everywhere: nobody looks at the context for it."""
+
+WRONG_ARGUMENTS = "wrong arguments"
+"""Begins the result of a call that the tool could not take, and that did nothing."""
 
 UNKNOWN = (
     "Outcome unknown: the assistant stopped while this ran. It was not run again. "
@@ -49,6 +52,7 @@ async def tool_agent(state: ToolTask, runtime: Runtime[Context]) -> dict[str, An
         marks = {
             KEPT: is_kept(text, result_id(caller.run_id, call["id"])),
             UNTRUSTED: tool.traits.untrusted,
+            CORRECTION: status == "error" and text.startswith(WRONG_ARGUMENTS),
         }
         message = result(call, status, text, **{mark: True for mark, held in marks.items() if held})
     emit(finished(message))
@@ -127,4 +131,4 @@ def _explain(name: str, error: ValidationError) -> str:
         f"{'.'.join(map(str, item['loc'])) or 'arguments'}: {item['msg']}"
         for item in error.errors(include_url=False, include_input=False)
     )
-    return f"wrong arguments for {name}: {wrong}"
+    return f"{WRONG_ARGUMENTS} for {name}: {wrong}"

@@ -6,7 +6,7 @@ from langchain_core.messages import AnyMessage, ToolMessage
 
 from core.settings.groups import Settings
 from nodes.request.window import window
-from nodes.state import KEPT, Context, State, TurnState, of_this_turn
+from nodes.state import KEPT, Context, State, TurnState, corrected_rounds, of_this_turn
 from tools.toolbox import NO_TOOLS, Offer
 
 READ_ROUNDS = 3
@@ -14,19 +14,24 @@ READ_ROUNDS = 3
 too long: else it would have to answer from the beginning of it."""
 
 
-def may_call_tools(turn: TurnState, settings: Settings) -> bool:
+CORRECTIONS = 3
+"""Rounds of an answer that do not count because a call in them was sent back: the model may make it
+again, but not for ever."""
+
+
+def may_call_tools(state: State, settings: Settings) -> bool:
     """Off: tools once, then an answer. Autonomous: a round of tools per iteration allowed."""
-    return turn["rounds"] < _rounds(turn, settings)
+    return _spent(state) < _rounds(state["turn"], settings)
 
 
 def offered(state: State, context: Context) -> Offer:
     """All tools that may be of use now. The one that reads kept results only while the model sees
     one: what it cannot use costs tokens all the same."""
     settings, tools, turn = context.services.settings.current, context.tools, state["turn"]
-    if may_call_tools(turn, settings):
+    if may_call_tools(state, settings):
         seen = window(state["messages"], settings.memory.short_term_window)
         return tools.everything if _any_kept(seen) else tools.usual
-    more = turn["rounds"] < _rounds(turn, settings) + READ_ROUNDS
+    more = _spent(state) < _rounds(turn, settings) + READ_ROUNDS
     names = tools.reading.names
     if more and any(_is_long(message, names) for message in of_this_turn(state["messages"])):
         return tools.reading
@@ -35,6 +40,12 @@ def offered(state: State, context: Context) -> Offer:
 
 def _rounds(turn: TurnState, settings: Settings) -> int:
     return settings.orchestrator.max_iterations if turn["autonomous"] else 1
+
+
+def _spent(state: State) -> int:
+    """Rounds of the answer under way that count."""
+    rounds = state["turn"]["rounds"]
+    return rounds - min(corrected_rounds(state["messages"]), CORRECTIONS) if rounds else 0
 
 
 def _any_kept(messages: list[AnyMessage]) -> bool:
