@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from starlette.types import Scope
 from core.errors import ConfigError
 from core.settings.schema import forms as settings_forms
 from dashboard.addresses import SIGN_IN, destination, sign_in_address
+from dashboard.failures import FAILURES
 from dashboard.i18n import COOKIE as LANGUAGE_COOKIE
 from dashboard.i18n import Catalogue, choose_language, load_catalogues
 from dashboard.security import SecurityHeaders
@@ -67,8 +68,13 @@ def cards() -> Mapping[str, Any]:
     return {"forms": {group: fields for group, fields in shapes if group not in HAND_MADE}}
 
 
+def failures() -> Mapping[str, Any]:
+    """What helps against each failure of a turn."""
+    return {"failures": {code: asdict(failure) for code, failure in FAILURES.items()}}
+
+
 PAGES = (
-    Page("chat", ("/", "/t/{thread_id}"), title="app.name", modules=CHAT_MODULES),
+    Page("chat", ("/", "/t/{thread_id}"), title="app.name", modules=CHAT_MODULES, values=failures),
     Page("settings", ("/settings",), menu="settings", values=cards),
     Page("login", (SIGN_IN,), guarded=False),
     Page("setup", ("/setup",), guarded=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tests.browser.fake_state import Pause, Script, Step, Thread, answer, text, think
+from tests.browser.fake_state import Pause, Script, Step, Thread, answer, failing, text, think
 
 TABLE_ANSWER = """Here is a short comparison of **three ways** to keep backups at home.
 
@@ -101,14 +101,7 @@ DEMO_SCRIPTS: dict[str, Script] = {
     "xss": _streamed(XSS),
     "fail": [
         text("I begin to "),
-        (
-            "turn_failed",
-            {
-                "code": "model_unreachable",
-                "detail": "The model server cannot be reached. Check that it runs.",
-                "retryable": True,
-            },
-        ),
+        failing("unreachable", "The model server cannot be reached. Check that it runs."),
     ],
 }
 FALLBACK: Script = answer("You said something that no script knows. ", "Still, **hello**!")

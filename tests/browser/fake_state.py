@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from dashboard.failures import FAILURES
+
 Json: TypeAlias = dict[str, Any]
 
 
@@ -42,6 +44,12 @@ def think(piece: str) -> Step:
 def answer(*pieces: str) -> list[Step]:
     """A whole answer in these pieces."""
     return [*(text(piece) for piece in pieces), ("message_completed", {"text": "".join(pieces)})]
+
+
+def failing(code: str, detail: str, *, retryable: bool = True) -> Step:
+    """The turn fails with a code that the server has, too."""
+    assert code in FAILURES, f"the server knows no {code!r}"
+    return ("turn_failed", {"code": code, "detail": detail, "retryable": retryable})
 
 
 def now() -> str:

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 from tests.browser.actions import finished, say
 from tests.browser.conftest import Watch
 from tests.browser.demo import RUSSIAN_ANSWER, TABLE_ANSWER, old_threads
-from tests.browser.fake_state import Step, World, answer, think
+from tests.browser.fake_state import Step, World, answer, failing, think
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -33,12 +33,7 @@ EVERYTHING: list[Step] = [
     ("notice", {"level": "warning", "text": "The cloud answered."}),
     *answer(TABLE_ANSWER, RUSSIAN_ANSWER, f"\n\n{'long' * 60} `{'code' * 60}`\n"),
 ]
-FAILURE: list[Step] = [
-    (
-        "turn_failed",
-        {"code": "model_unreachable", "detail": "x" * 200, "retryable": True},
-    )
-]
+FAILURE = [failing("other", "x" * 200)]
 
 
 async def violations(page: Page) -> list[str]:

@@ -111,6 +111,8 @@ async def test_missing_workers_and_a_missing_model_are_told(chromium: Browser) -
         await say(page, "bench:4")
         text = "The model server could not be reached."
         await expect(page.locator(LINE)).to_have_text(text, timeout=PATIENT)
+        fix = page.locator(".failure").get_by_role("link", name="Model settings")
+        await expect(fix).to_have_attribute("href", "/settings#base_url", timeout=PATIENT)
         good = {"base_url": None}
         assert (await client.put("/api/settings/model", json=good)).status_code == 200
         await expect(page.locator(LINE)).to_have_count(0, timeout=PATIENT)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from playwright.async_api import expect
 
+import dashboard
+from dashboard.failures import FAILURES
+from dashboard.i18n import load_catalogues
 from tests.browser.actions import answers, finished, last_text, say
 from tests.browser.conftest import Watch
-from tests.browser.fake_state import Gate, Step, World, answer, text, think
+from tests.browser.fake_state import Gate, Step, World, answer, failing, text, think
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-FAILURE: Step = (
-    "turn_failed",
-    {"code": "model_unreachable", "detail": "The server is away.", "retryable": True},
-)
+LOCALE = Path(dashboard.__file__).parent / "locale"
+FAILURE = failing("unreachable", "The server is away.")
 TOOL: Step = (
     "tool_started",
     {"call_id": "c1", "name": "current_time", "arguments": {"zone": "UTC"}},
@@ -64,6 +67,44 @@ async def test_try_again_after_a_failure(watch: Watch, world: World) -> None:
     await expect(answers(page)).to_have_count(1)
     await expect(last_text(page)).to_have_text("Now it works.")
     await expect(page.locator(".message.user")).to_have_count(1)
+
+
+async def test_failures_are_told_in_the_language_of_the_page_with_what_helps(
+    watch: Watch, world: World
+) -> None:
+    world.scripts = {code: [failing(code, f"words about {code}")] for code in FAILURES}
+    texts = load_catalogues(LOCALE)["ru"]
+    page = await watch.open(locale="ru-RU")
+    for number, (code, failure) in enumerate(FAILURES.items(), 1):
+        await say(page, code)
+        await expect(page.locator(".failure")).to_have_count(number)
+        card = page.locator(".failure").last
+        await expect(card.locator("p").first).to_have_text(texts.text(f"failure.is.{code}"))
+        await expect(card.locator("details p")).to_be_visible(visible=failure.words)
+        settings = card.get_by_role("link", name="Настройки модели")
+        await expect(settings).to_have_count(1 if failure.field else 0)
+        restart = card.get_by_role("button", name="Новая беседа")
+        await expect(restart).to_have_count(1 if failure.restart else 0)
+        await expect(card.get_by_role("button", name="Попробовать снова")).to_be_visible()
+
+
+async def test_a_refused_key_leads_to_the_field_of_the_key(watch: Watch, world: World) -> None:
+    world.scripts = {"go": [failing("auth", "HTTP 401", retryable=False)]}
+    page = await watch.open()
+    await say(page, "go")
+    await page.get_by_role("link", name="Model settings").click()
+    await expect(page.locator("#api_key")).to_be_focused()
+
+
+async def test_a_failure_that_the_page_does_not_know_is_told_in_the_servers_words(
+    watch: Watch, world: World
+) -> None:
+    unknown: Step = ("turn_failed", {"code": "brand_new", "detail": "Moon phase is wrong."})
+    world.scripts = {"go": [unknown]}
+    page = await watch.open()
+    await say(page, "go")
+    await expect(page.locator(".failure p")).to_have_text("Moon phase is wrong.")
+    await expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
 async def test_failure_survives_a_reload_and_can_be_tried_again(watch: Watch, world: World) -> None:

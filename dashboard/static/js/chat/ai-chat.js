@@ -214,7 +214,7 @@ class AiChat extends LitElement {
       <main ?inert=${narrow.matches && this.drawer}>
         ${this.#header()}
         <div class="log" role="log" aria-live="off" aria-label=${t('thread.log')} tabindex="0" aria-busy=${this.#busy}>
-          <div class="log-content" @retry=${() => this.#try(() => session.retry())}
+          <div class="log-content" @retry=${() => this.#try(() => session.retry())} @start-over=${() => this.#go(null)}
             @decide=${(/** @type {CustomEvent} */ event) => this.#try(() => session.decide(event.detail.approvalId, event.detail.decision))}>
             ${this.#log()}
           </div>

@@ -4,6 +4,7 @@ import { icon } from '../icon.js';
 import { formatClock, formatMoment, t } from '../i18n.js';
 import { MarkdownView } from '../markdown/view.js';
 import { copyFrom } from './clipboard.js';
+import { failureCard } from './failure.js';
 import './reasoning-panel.js';
 import { approvalCard, toolCard } from './tool-card.js';
 
@@ -104,17 +105,8 @@ class AiMessage extends LitElement {
   }
 
   /** @param {import('./conversation.js').Failure} error */
-  #failure({ code, detail, retryable }) {
-    const model = code.startsWith('model') || code.startsWith('no_model');
-    return html`<div class="failure" role="group" aria-label=${t('failure.title')}>
-      ${icon('error')}
-      <div><strong>${t('failure.title')}</strong><p>${detail}</p>
-        <div class="failure-actions">
-          ${this.last && retryable !== false ? html`<button type="button" class="retry" @click=${() => this.#ask('retry')}>
-            ${icon('retry')}<span>${t('failure.retry')}</span></button>` : nothing}
-          ${model ? html`<a class="button" href="/settings">${t('failure.settings')}</a>` : nothing}
-        </div></div>
-    </div>`;
+  #failure(error) {
+    return failureCard(error, { last: this.last, ask: type => this.#ask(type) });
   }
 
   #label() {

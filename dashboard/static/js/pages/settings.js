@@ -201,3 +201,6 @@ byId('sign-out').addEventListener('click', async () => {
 
 byId('welcome').hidden = !new URLSearchParams(location.search).has('first');
 if (!byId('welcome').hidden) void findServers();
+
+// An error message leads to the very control that helps.
+document.getElementById(location.hash.slice(1))?.focus();
