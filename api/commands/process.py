@@ -10,7 +10,6 @@ import sys
 from core.errors import ConfigError
 from core.home.embedded import socket_path, socket_url
 from core.logs import set_up_logging
-from core.settings.groups import secrets_of
 from core.settings.source import Loaded, load, misspelt, unused
 
 COLLECT_AFTER = (20_000, 20, 50)
@@ -23,7 +22,7 @@ DESCRIPTORS = 65_536
 def process_settings() -> Loaded:
     """Settings of this process, with logging set up. Raises ConfigError."""
     loaded = load()
-    set_up_logging(loaded.settings.log, secrets_of(loaded.settings))
+    set_up_logging(loaded.settings.log, loaded.secrets())
     return loaded
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from pydantic import RootModel, SecretStr
@@ -45,27 +44,13 @@ class SettingsRoutes:
     async def save(self, request: Request, group: str, body: Changes) -> dict[str, Any]:
         """Save some settings of a group; they take effect at once."""
         _check_group(group)
-        changes = dict(body.root)
-        if group in ("model", "cloud"):
-            changes |= self._key_of_new_host(group, changes)
-        await self._services.settings.save(group, changes)
+        await self._services.settings.save(group, body.root)
         return await self.read(group)
-
-    def _key_of_new_host(self, group: str, changes: dict[str, Any]) -> dict[str, Any]:
-        """A key must not follow the address to another host."""
-        current = getattr(self._services.settings.current, group)
-        wanted = changes.get("base_url")
-        if not isinstance(wanted, str) or "api_key" in changes or not current.base_url:
-            return {}
-        if urlsplit(wanted).netloc == urlsplit(current.base_url).netloc:
-            return {}
-        return {"api_key": ""}
 
     async def test_model(self, request: Request, body: Changes) -> dict[str, Any]:
         """Try a model server without saving anything."""
         wanted_fields = ("base_url", "api_key", "name")
         changes = {k: v for k, v in body.root.items() if k in wanted_fields}
-        changes |= self._key_of_new_host("model", changes)
         wanted = cast("ModelSettings", self._services.settings.check("model", changes))
         report = await self._services.gateway.probe(wanted)
         return report.to_json()

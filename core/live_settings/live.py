@@ -12,12 +12,16 @@ from pydantic import SecretStr, ValidationError
 from core.errors import AssistantError, ConfigError, Invalid
 from core.home.secrets import SecretBox
 from core.logs import redact_too
-from core.settings.groups import GROUPS, LIVE_GROUPS, OPERATOR_ONLY, Group, Settings, secrets_of
-from core.settings.source import Layer, Loaded, Source, check_names
+from core.settings.groups import GROUPS, LIVE_GROUPS, OPERATOR_ONLY, Group, Settings
+from core.settings.key_hosts import KEY, KEYED, Layer, Source, chosen_host
+from core.settings.source import Loaded, check_names
 from core.store import keys
 from core.store.client import Store
 
 log = logging.getLogger(__name__)
+
+KEY_HOST = f"{KEY}.host"
+"""Beside a saved key: for which host it was saved."""
 
 
 class LiveSettings:
@@ -40,16 +44,19 @@ class LiveSettings:
     async def refresh(self) -> None:
         """Read the saved settings. Those that cannot be used are left out, with a warning."""
         saved: Layer = {}
+        bound: dict[str, str] = {}
         for group in LIVE_GROUPS:
             name = keys.settings(group)
             row = await self._store.retry(lambda name=name: self._store.redis.hgetall(name))
             if row:
                 saved[group] = self._opened(group, row)
+                if (host := row.get(KEY_HOST.encode())) is not None:
+                    bound[group] = host.decode(errors="replace")
         try:
-            self._loaded = self._loaded.overlaid(saved)
+            self._loaded = self._loaded.overlaid(saved, bound)
         except ConfigError:
-            self._loaded = self._loaded.overlaid(self._usable(saved))
-        redact_too(secrets_of(self.current))
+            self._loaded = self._loaded.overlaid(self._usable(saved), bound)
+        redact_too(self._loaded.secrets())
 
     def _usable(self, saved: Layer) -> Layer:
         """The groups that can be used: one bad value must not take all others with it."""
@@ -80,7 +87,8 @@ class LiveSettings:
         return values
 
     def check(self, group: str, changes: Mapping[str, Any]) -> Group:
-        """The group with the changes applied (None leaves a value as it is). Raises Invalid."""
+        """The group with the changes applied (None leaves a value as it is), without a key that
+        was set for another host. Raises Invalid."""
         if group not in LIVE_GROUPS:
             raise Invalid(
                 f"settings of {group!r} cannot be changed here; use {', '.join(LIVE_GROUPS)}"
@@ -95,33 +103,70 @@ class LiveSettings:
                 raise Invalid(f"{group}.{name} cannot be changed here; set {variable} and restart")
         kept = {name: value for name, value in changes.items() if value is not None}
         try:
-            return GROUPS[group](**{**_plain(self.current, group), **kept})
+            checked = GROUPS[group](**{**_plain(self.current, group), **kept})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = first["loc"][0] if first["loc"] else "?"
             message = first["msg"].removeprefix("Value error, ")
             raise Invalid(f"{group}.{name}: {message}") from error
+        if group not in KEYED:
+            return checked
+        saved = self._saved_with(group, kept, set())
+        bound = dict(self._loaded.bound)
+        if kept.get(KEY):
+            bound[group] = self._host(group, saved)
+        elif group not in bound:
+            bound[group] = self._host(group, self._loaded.saved)
+        return getattr(self._loaded.overlaid(saved, bound).settings, group)
+
+    def _saved_with(self, group: str, kept: Mapping[str, Any], gone: set[str]) -> Layer:
+        saved = self._loaded.saved
+        values = {name: v for name, v in saved.get(group, {}).items() if name not in gone}
+        return {**saved, group: {**values, **kept}}
+
+    def _host(self, group: str, saved: Layer) -> str:
+        """Where requests go with these saved values."""
+        return chosen_host(group, self._loaded.with_saved(saved))
 
     async def save(self, group: str, changes: Mapping[str, Any]) -> None:
         """Check and save settings of one group; ``None`` goes back to config and environment.
 
-        Raises Invalid, and then nothing is saved.
+        A saved key stays with the host that it was saved for: it is removed when the address
+        changes without a new key. Raises Invalid, and then nothing is saved.
         """
         checked = self.check(group, changes)
-        kept = {name for name, value in changes.items() if value is not None}
-        values = {name: getattr(checked, name) for name in kept}
-        await self._write(group, values, set(changes) - kept)
+        kept = {name: value for name, value in changes.items() if value is not None}
+        gone = set(changes) - set(kept)
+        rows = {name: self._sealed(group, name, getattr(checked, name)) for name in kept}
+        former: dict[str, bytes] = {}
+        if group in KEYED:
+            host = self._host(group, self._saved_with(group, kept, gone))
+            held = self._loaded.saved.get(group, {}).get(KEY)
+            was = self._loaded.bound.get(group, self._host(group, self._loaded.saved))
+            if kept.get(KEY):
+                rows[KEY_HOST] = host.encode()
+            elif KEY in changes:
+                gone.add(KEY_HOST)
+            elif host != was and held != "":  # also one that cannot be read now
+                gone |= {KEY, KEY_HOST}
+            elif held:
+                former[KEY_HOST] = was.encode()  # a former version did not write it
+        await self._write(group, rows, gone, former)
         await self.refresh()
 
-    async def _write(self, group: str, values: Mapping[str, Any], gone: set[str]) -> None:
-        rows = {name: self._sealed(group, name, value) for name, value in values.items()}
+    async def _write(
+        self, group: str, rows: dict[str, bytes], gone: set[str], former: Mapping[str, bytes]
+    ) -> None:
+        name = keys.settings(group)
 
         async def send() -> None:
             async with self._store.redis.pipeline(transaction=True) as pipe:
                 if rows:
-                    pipe.hset(keys.settings(group), mapping=rows)
+                    pipe.hset(name, mapping=rows)
                 if gone:
-                    pipe.hdel(keys.settings(group), *gone)
+                    pipe.hdel(name, *gone)
+                for field, value in former.items():
+                    pipe.hsetnx(name, field, value)
                 pipe.incr(keys.settings_version())
                 pipe.publish(keys.settings_changed(), group)
                 await pipe.execute()

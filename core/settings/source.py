@@ -11,17 +11,22 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, get_origin
+from typing import Any, cast, get_origin
 
 import platformdirs
 import yaml
 from pydantic import SecretStr, ValidationError
 
 from core.errors import ConfigError
-from core.settings.groups import GROUPS, UNUSED, Settings
-
-Source = Literal["default", "config", "environment", "saved"]
-Layer = dict[str, dict[str, Any]]
+from core.settings.groups import GROUPS, SECRETS, UNUSED, Settings, secrets_of
+from core.settings.key_hosts import (
+    Layer,
+    Layers,
+    Source,
+    chosen_host,
+    operators_host,
+    without_foreign_keys,
+)
 
 ALIASES: dict[str, tuple[str, str]] = {
     "REDIS_URL": ("store", "redis_url"),
@@ -53,12 +58,35 @@ class Loaded:
 
     settings: Settings
     sources: Mapping[str, Source]
-    layers: tuple[tuple[Source, Layer], ...] = field(repr=False)
+    layers: Layers = field(repr=False)
+    bound: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
-    def overlaid(self, saved: Layer) -> Loaded:
-        """The same with another set of saved values on top. Raises ConfigError."""
-        layers = (*(entry for entry in self.layers if entry[0] != "saved"), ("saved", saved))
-        return build(self.settings.home, cast("tuple[tuple[Source, Layer], ...]", layers))
+    def overlaid(self, saved: Layer, bound: Mapping[str, str] | None = None) -> Loaded:
+        """The same with another set of saved values on top. Raises ConfigError.
+
+        ``bound``: for which host the saved key of a group was saved.
+        """
+        return build(self.settings.home, self.with_saved(saved), bound)
+
+    def with_saved(self, saved: Layer) -> Layers:
+        """The layers with another set of saved values on top."""
+        operators = tuple(entry for entry in self.layers if entry[0] != "saved")
+        return (*operators, ("saved", saved))
+
+    @property
+    def saved(self) -> Layer:
+        """What was saved in the dashboard."""
+        return dict(self.layers).get("saved", {})
+
+    def secrets(self) -> list[str]:
+        """Every secret value at hand, also those that are not for the host of now."""
+        fields = [
+            values.get(name)
+            for _, layer in self.layers
+            for group, name in SECRETS
+            if (values := layer.get(group))
+        ]
+        return [*secrets_of(self.settings), *(str(value) for value in fields if value)]
 
 
 def environment_names() -> dict[str, tuple[str, str]]:
@@ -79,7 +107,7 @@ def load(environ: Mapping[str, str] | None = None, *, cwd: Path | None = None) -
     env = read_env_file(Path(env.get(ENV_FILE_VARIABLE) or folder / ".env")) | env
     home = Path(env.get(HOME_VARIABLE) or platformdirs.user_data_dir("assistant", appauthor=False))
     config = Path(env[CONFIG_VARIABLE]) if env.get(CONFIG_VARIABLE) else default_config()
-    layers: tuple[tuple[Source, Layer], ...] = (
+    layers: Layers = (
         ("config", read_yaml(config)),
         ("environment", read_environment(env)),
     )
@@ -91,15 +119,16 @@ def default_config() -> Path:
     return Path(__file__).resolve().parents[2] / "config" / "default.yaml"
 
 
-def build(home: Path, layers: tuple[tuple[Source, Layer], ...]) -> Loaded:
-    """Merge the layers, later ones win. Raises ConfigError."""
+def build(home: Path, layers: Layers, bound: Mapping[str, str] | None = None) -> Loaded:
+    """Merge the layers, later ones win. A key that was set for another host than the one that
+    requests go to is left out. Raises ConfigError."""
     merged: dict[str, dict[str, Any]] = {}
     sources: dict[str, Source] = {
         f"{group}.{name}": "default"
         for group, model in GROUPS.items()
         for name in model.model_fields
     }
-    for source, layer in layers:
+    for source, layer in without_foreign_keys(layers, bound or {}):
         for group, values in layer.items():
             for name, value in values.items():
                 merged.setdefault(group, {})[name] = value
@@ -110,14 +139,21 @@ def build(home: Path, layers: tuple[tuple[Source, Layer], ...]) -> Loaded:
     except ValidationError as error:
         raise ConfigError(_explain(error, sources)) from error
     settings = Settings.model_validate({"home": home, **groups})
-    return Loaded(_cloud_key(settings, dict(layers).get("environment", {})), sources, layers)
+    return Loaded(_cloud_key(settings, layers), sources, layers, bound or {})
 
 
-def _cloud_key(settings: Settings, environment: Layer) -> Settings:
+def _cloud_key(settings: Settings, layers: Layers) -> Settings:
     """OPENAI_API_KEY serves the cloud too, as in every OpenAI client, unless the cloud has its
-    own. A key saved for the local server is none of the cloud's business."""
-    key = environment.get("model", {}).get("api_key")
-    if not key or settings.cloud.api_key.get_secret_value() or not settings.cloud.enabled:
+    own or was told to have none. It goes only to the cloud that config file and environment name,
+    and a key saved for the local server is none of the cloud's business."""
+    values = dict(layers)
+    key = values.get("environment", {}).get("model", {}).get("api_key")
+    own = settings.cloud.api_key.get_secret_value() or "api_key" in values.get("saved", {}).get(
+        "cloud", {}
+    )
+    if not key or own or not settings.cloud.enabled:
+        return settings
+    if chosen_host("cloud", layers) != operators_host("cloud", layers):
         return settings
     cloud = settings.cloud.model_copy(update={"api_key": SecretStr(str(key))})
     return settings.model_copy(update={"cloud": cloud})

@@ -6,7 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
 
+from tests.support.quirks_server import serve
 from tests.support.stack import Stack, events
 from tests.support.waiting import wait_until
 
@@ -82,6 +84,20 @@ async def test_the_model_test_finds_what_the_server_can_do(stack: Stack) -> None
         assert refused["refused"]
         models = (await client.get("/api/models")).json()
         assert models["configured"]["name"] == "scripted-demo"
+
+
+async def test_a_test_of_a_strangers_address_does_not_send_the_saved_key(stack: Stack) -> None:
+    async def refuse(_request: web.Request) -> web.Response:
+        return web.json_response({}, status=500)
+
+    async with stack.client() as client, serve(refuse) as stranger:
+        await client.put("/api/settings/model", json={"api_key": "sk-abcdefghijklmnop"})
+        for body in ({}, {"api_key": None}, {"api_key": ""}):
+            asked = {"base_url": stranger.base_url, **body}
+            assert (await client.post("/api/model/test", json=asked)).json()["refused"]
+        await client.put("/api/settings/model", json={"api_key": None})
+    assert stranger.seen
+    assert not [seen for seen in stranger.seen if "Authorization" in seen.headers]
 
 
 async def test_the_profile(stack: Stack) -> None:

@@ -100,14 +100,14 @@ def examine(checks: Sequence[Check] = CHECKS) -> Report:
         fix = "correct it where the message says; docs/settings.md lists all settings"
         report.findings.append(fail("settings", error.detail, fix))
         return report
-    set_up_logging(loaded.settings.log, secrets_of(loaded.settings))
+    set_up_logging(loaded.settings.log, loaded.secrets())
     asyncio.run(_examine(report, loaded, checks))
     return report
 
 
 async def _examine(report: Report, loaded: Loaded, checks: Sequence[Check]) -> None:
     async with looking(loaded) as look:
-        report.redact = Redactor([*secrets_of(loaded.settings), *secrets_of(look.settings)])
+        report.redact = Redactor([*loaded.secrets(), *secrets_of(look.settings)])
         report.settings = local.changed_settings(look.settings, look.source)
         for check in checks:
             report.findings += await looked(check, look)
