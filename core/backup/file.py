@@ -237,7 +237,7 @@ def _understood(fields: list[Any]) -> Key | dict[str, Any]:
         return dict[str, Any](fields[1])
     _, name, kind, expires_at, last_id, start, items = fields
     key = Key(name, kind, expires_at, items, last_id, start)
-    # Nothing but our own state: pydocket's keys, for one, hold what runs as code when read.
+    # Nothing but our own state: what pydocket's keys ask for would be done.
     if fields[0] != KEY or not _sound(key) or not keys.is_ours(key.text):
         raise ValueError("no key of ours")
     return key

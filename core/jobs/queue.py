@@ -1,7 +1,6 @@
 """The queue behind background jobs, on pydocket. Loaded late: see core/jobs/jobs.py.
 
-Arguments are plain strings only: pydocket serialises them in a way that runs code when read, so
-nothing but our own text may be in them.
+Arguments are plain strings only, and nothing else is read: see core/jobs/payload.py.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from redis.exceptions import RedisError
 
 from core.errors import AssistantError
 from core.jobs.jobs import Job
+from core.jobs.payload import use_plain_payloads
 from core.store import keys
 
 log = logging.getLogger(__name__)
@@ -95,12 +95,16 @@ _BRIEF = Brief()
 
 
 def _docket(url: str) -> Docket:
+    use_plain_payloads()
     separator = "&" if "?" in url else "?"
-    return Docket(
+    docket = Docket(
         name=keys.docket_name(),
         url=f"{url}{separator}max_connections={POOL}",
         heartbeat_interval=HEARTBEAT,
     )
+    # It comes with tasks of its own (one sleeps for as long as its caller likes).
+    docket.tasks.clear()
+    return docket
 
 
 @asynccontextmanager

@@ -10,10 +10,15 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from pathlib import Path
 
+import docket
+import docket.docket
+import docket.execution
+import docket.worker
 import hiredis
 import uvicorn
-from docket import Worker
+from docket import Execution, Worker
 from langgraph._internal import _constants
 from langgraph.checkpoint.base import id as ids
 from langgraph.checkpoint.serde import types
@@ -23,6 +28,20 @@ from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainS
 from sse_starlette import EventSourceResponse
 from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from core.jobs import queue
+from core.jobs.payload import (
+    CarefulExecution,
+    NoStrikes,
+    NothingKept,
+    PlainText,
+    use_plain_payloads,
+)
+
+
+def names_in_file(path: Path) -> set[str]:
+    """Attributes that a module uses."""
+    return {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
 
 
 def names_in(function: object) -> set[str]:
@@ -39,6 +58,40 @@ def test_docket_listens_for_cancellations_where_we_replace_it() -> None:
         Worker
     )
     assert {"cancellation_ready", "stopping"} <= names_in(vars(Worker)["_cancellation_listener"])
+
+
+def test_docket_reads_pickles_nowhere_but_where_we_replace_it() -> None:
+    """core/jobs/payload.py; a new place that reads one would let writers of Redis run code."""
+    reads = {"loads", "load", "Unpickler"}
+    package = Path(inspect.getfile(docket)).parent
+    with_pickle = {
+        path.relative_to(package).as_posix(): names_in_file(path) & reads
+        for path in package.rglob("*.py")
+        if "pickle" in path.read_text()
+    }
+    assert with_pickle == {
+        "execution.py": {"loads"},
+        "strikelist.py": {"loads"},
+        "worker.py": set(),
+        # get_execution(), which only docket's own command calls.
+        "docket.py": {"loads"},
+    }
+    queue_names = names_in_file(Path(inspect.getfile(queue)))
+    assert not queue_names & {"get_execution", "get_result", "strike", "snapshot"}
+
+
+def test_docket_takes_what_we_replace_from_these_names() -> None:
+    """core/jobs/payload.py."""
+    use_plain_payloads()
+    assert vars(docket.execution)["cloudpickle"] is PlainText
+    assert vars(docket.worker)["cloudpickle"] is NothingKept
+    assert vars(docket.worker)["Execution"] is CarefulExecution
+    assert vars(docket.docket)["StrikeList"] is NoStrikes
+    assert {"cloudpickle", "dumps", "loads"} <= names_in(Execution)
+    assert {"StrikeList"} <= names_in(docket.docket.Docket.__aenter__)
+    assert {"Execution", "from_message"} <= names_in(vars(Worker)["_worker_loop"])
+    local = NoStrikes(name="x", url="redis://nowhere")
+    assert (local.url, vars(local)["_redis"]) == (None, None)
 
 
 def test_redis_keeps_its_idle_connections_in_a_list() -> None:
