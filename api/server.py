@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -11,33 +13,56 @@ from types import FrameType
 
 import uvicorn
 
-from api.announce import announce, forget_address
+from api.announce import announce
 from api.app import open_web
 from api.middleware.origins import Listening
 from api.stalled import CutsOffStalled
 from core.errors import ConfigError
+from core.home.web_address import forget_address
 from core.settings.groups import ServerSettings
 from core.settings.source import Loaded
 
+NEXT_PORTS = 20
+"""How many ports are tried, from the usual one on."""
 GRACE = 5
 """Seconds that open requests have to end at shutdown."""
 
 
-def bind(settings: ServerSettings) -> socket.socket:
-    """The listening socket. Raises ConfigError when the address or port cannot be had."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def bind(loaded: Loaded) -> socket.socket:
+    """The listening socket. When another program has the usual port (a llama.cpp server has the
+    same one), the next free port is taken and said; a port that was set is taken or refused.
+
+    Raises ConfigError when the address or port cannot be had.
+    """
+    server = loaded.settings.server
+    is_set = loaded.sources["server.port"] != "default"
+    for port in range(server.port, server.port + (1 if is_set else NEXT_PORTS)):
+        try:
+            return _listen(server.host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or is_set:
+                raise _cannot(server, error.strerror) from error
+    raise _cannot(server, os.strerror(errno.EADDRINUSE))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError:
         listener.close()
-        raise ConfigError(
-            f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); "
-            "stop what uses it, or set ASSISTANT_PORT (0 takes a free one)"
-        ) from error
-    listener.listen(2048)
+        raise
     return listener
+
+
+def _cannot(server: ServerSettings, why: str | None) -> ConfigError:
+    return ConfigError(
+        f"cannot listen on {server.host} port {server.port} ({why}); "
+        "stop what uses it, or set ASSISTANT_PORT (0 takes a free one)"
+    )
 
 
 class _Server(uvicorn.Server):

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from api.announce import read_address
 from api.demo.model import MODEL
 from benchmarks.machine import group
 from benchmarks.wire import PATIENCE, Lost, Wire, open_wire
@@ -25,6 +24,7 @@ from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.api_keys import create_key
 from core.accounts.passwords import set_first_password
 from core.home.embedded import socket_url, start_server
+from core.home.web_address import read_address
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+NO_CREDENTIAL = "sign in, or send an API key as"
+"""How our own server refuses a request without a credential; tells it from a model server."""
+
 
 class AssistantError(Exception):
     """Base of all errors that a user may see; ``str(error)`` is safe to show."""

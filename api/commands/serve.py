@@ -17,5 +17,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
     loaded, url = process_that_stays()
-    uvloop.run(run_web(loaded, url, bind(loaded.settings.server)))
+    uvloop.run(run_web(loaded, url, bind(loaded)))
     return 0

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from api.announce import base_url, read_address
+from api.announce import base_url
 from api.commands.home_store import open_home
 from api.commands.process import process_settings
 from api.routes.export import exported
@@ -23,6 +23,7 @@ from core.backup.erase import Erased, erase_user
 from core.backup.export import metas_of, user_keys
 from core.errors import ConfigError, Conflict, Invalid, NotFound
 from core.home.files import new_file
+from core.home.web_address import read_address
 from core.settings.groups import Settings
 from core.store import keys
 from core.store.client import Store

@@ -31,7 +31,7 @@ from api.middleware.problems import from_error
 from core.accounts.api_keys import KEY_LENGTH, PREFIX
 from core.accounts.directory import Admission, Directory
 from core.accounts.principal import Principal
-from core.errors import AssistantError, StoreError, Unauthorized
+from core.errors import NO_CREDENTIAL, AssistantError, StoreError, Unauthorized
 from core.settings.groups import Settings
 from core.store.client import PATIENCE, Patience
 from dashboard.addresses import SIGN_IN, sign_in_address
@@ -125,7 +125,7 @@ class Guard:
         elif not seen.shared:  # a cookie of ours is never at the service of a foreign page
             found = await self._by_cookie(seen, settings)
         if found is None:
-            raise Unauthorized("sign in, or send an API key as `Authorization: Bearer ak_…`")
+            raise Unauthorized(f"{NO_CREDENTIAL} `Authorization: Bearer ak_…`")
         self._access.check(found.principal, method=seen.method, path=seen.path)
         return found.principal
 

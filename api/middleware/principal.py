@@ -8,7 +8,7 @@ from typing import cast
 from fastapi import Request
 
 from core.accounts.principal import Principal
-from core.errors import Forbidden, Unauthorized
+from core.errors import NO_CREDENTIAL, Forbidden, Unauthorized
 
 REAUTH_MINUTES = 5
 """How long the password counts as just entered (settings that can run commands ask for it)."""
@@ -18,7 +18,7 @@ def signed_in(request: Request) -> Principal:
     """The principal of a request behind the guard. Raises Unauthorized on an open route."""
     found = cast("Principal | None", getattr(request.state, "user", None))
     if found is None:
-        raise Unauthorized("sign in, or send an API key as `Authorization: Bearer ak_…`")
+        raise Unauthorized(f"{NO_CREDENTIAL} `Authorization: Bearer ak_…`")
     return found
 
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from core.events import Usage
+from core.home.web_address import read_port
 from core.models import usage as accounting
 from core.models.call import Call, Fallback, Request, Timing
 from core.models.call_meter import CallMeter
@@ -116,11 +117,13 @@ class Gateway:
     async def discover(self) -> tuple[Server, ...]:
         """Model servers on the hosts where they are looked for, ours left out."""
         settings = self.settings
+        # The web server may have had to take another port than the one in the settings.
+        listening = await asyncio.to_thread(read_port, settings.home)
         return await discover(
             self._transport,
             self._ports,
             hosts=settings.model.search_hosts,
-            own_port=settings.server.port,
+            own_port=listening,
         )
 
     async def resolve(self, model: ModelSettings) -> Target:

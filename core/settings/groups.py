@@ -199,7 +199,10 @@ class ServerSettings(Group):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(
-        default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+        default=8080,
+        ge=0,
+        le=65535,
+        description="Port to listen on; 0 takes a free one. Where it is not set, the next free one is taken when 8080 is in use.",
     )
 
 

@@ -15,10 +15,11 @@ from redis.exceptions import ResponseError
 
 from api.commands.doctor import local as local
 from api.commands.doctor.finding import Finding
-from api.commands.doctor.servers import server_findings
+from api.commands.doctor.servers import discovered, server_findings
 from api.commands.doctor.store import store_findings
 from api.demo.model import create_demo_app
 from core.accounts.passwords import set_first_password
+from core.models.servers.discovery import Server
 from core.settings.groups import ModelSettings, Settings
 from core.store import keys
 from core.store.connection import connect
@@ -209,6 +210,13 @@ async def test_the_model_server(model_url: str) -> None:
     assert (gone.status, "No answer" in gone.detail) == ("fail", True)
 
 
+async def test_a_model_server_that_wants_a_key() -> None:
+    server = Server("llamacpp", "http://127.0.0.1:8080/v1", (), needs_key=True)
+    found = discovered((server,), ModelSettings())
+    assert (found.status, server.base_url in found.detail) == ("fail", True)
+    assert "OPENAI_API_KEY" in found.fix
+
+
 async def test_a_web_server_that_should_answer(model_url: str) -> None:
     model = ModelSettings(base_url=model_url)
     dead = by_name(await server_findings("http://127.0.0.1:1", model, expected=False))
@@ -232,6 +240,9 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_port_in_use(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = settings.server.model_copy(update={"port": taken.getsockname()[1]})
-        busy = local.free_port(settings.model_copy(update={"server": server}))
-    assert "ASSISTANT_PORT" in busy[0].fix
-    assert local.free_port(settings.model_copy(update={"server": server})) == []
+        taken_port = settings.model_copy(update={"server": server})
+        busy = local.free_port(taken_port, is_set=True)
+        usual = local.free_port(taken_port, is_set=False)
+    assert "stop what uses it" in busy[0].fix
+    assert "next free port" in usual[0].fix
+    assert local.free_port(taken_port, is_set=True) == []

@@ -14,10 +14,10 @@ import httpx
 import orjson
 import pytest
 
-from api.announce import ADDRESS_FILE
 from core.accounts.api_keys import create_key
 from core.accounts.passwords import set_first_password
 from core.home.embedded import running_server, socket_url
+from core.home.web_address import ADDRESS_FILE
 from core.store.connection import connect
 from tests.chaos.measure import new_thread, say, until
 from tests.chaos.model import faulty_model

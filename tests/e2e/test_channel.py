@@ -11,7 +11,7 @@ import httpx
 import orjson
 import pytest
 
-from api.announce import ADDRESS_FILE
+from core.home.web_address import ADDRESS_FILE
 from tests.chaos.model import faulty_model
 from tests.chaos.test_supervisor import LIMIT, child, key_of, running_up
 from tests.support import commands, front_with_channel

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from api.announce import ADDRESS_FILE
+from core.home.web_address import ADDRESS_FILE
 
 KEY = "ak_terminal"
 THREAD = "t_1"

@@ -19,11 +19,11 @@ import httpx
 import orjson
 from aiohttp import web
 
-from api.announce import ADDRESS_FILE
 from api.demo.model import create_demo_app
 from core.accounts.api_keys import create_key
 from core.accounts.passwords import set_first_password
 from core.home.embedded import EmbeddedServer, running_server, start_server
+from core.home.web_address import ADDRESS_FILE
 from core.settings.groups import StoreSettings
 from core.store.connection import connect
 from tests.support.servers import server_command

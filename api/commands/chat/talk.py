@@ -19,7 +19,6 @@ from typing import Any, NoReturn
 import aiohttp
 from redis.exceptions import RedisError
 
-from api.announce import read_address
 from api.commands.chat.client import LOST, START, ChatClient, Received
 from api.commands.chat.screen import JsonScreen, Screen, TextScreen
 from api.commands.process import process_settings, running_store
@@ -28,6 +27,7 @@ from core.accounts.api_keys import create_key, revoke_key
 from core.accounts.credentials import now
 from core.errors import AssistantError, ConfigError, NotFound
 from core.events import MessageCompleted, Reset, ThreadDeleted, TurnFinished
+from core.home.web_address import read_address
 from core.ids import new_id
 from core.settings.source import Loaded
 from core.store.connection import connect

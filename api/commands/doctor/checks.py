@@ -46,7 +46,7 @@ async def _port(look: Look) -> Sequence[Finding]:
     """Asked only while we do not use it ourselves."""
     if look.url or look.running or local.is_running(look.home / "demo"):
         return []
-    return local.free_port(look.settings)
+    return local.free_port(look.settings, is_set=look.source("server", "port") != "default")
 
 
 async def _servers(look: Look) -> Sequence[Finding]:

@@ -81,8 +81,9 @@ def embedded_binary() -> Finding:
         return fail("store", error.detail, fix)
 
 
-def free_port(settings: Settings) -> list[Finding]:
-    """Whether the port can be had, asked only while we do not use it ourselves."""
+def free_port(settings: Settings, *, is_set: bool) -> list[Finding]:
+    """Whether the port can be had, asked only while we do not use it ourselves. A port that is not
+    ``is_set`` by the user gives way to the next free one."""
     host, port = settings.server.host, settings.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -92,6 +93,8 @@ def free_port(settings: Settings) -> list[Finding]:
         except OSError as error:
             why = os.strerror(error.errno or 0)
             fix = "stop what uses it, or set ASSISTANT_PORT to another port (0 takes a free one)"
+            if not is_set:
+                fix = "nothing to do: the next free port is taken; set ASSISTANT_PORT to choose one"
             if error.errno != errno.EADDRINUSE:
                 fix = "set ASSISTANT_HOST to an address of this machine, and a port above 1023"
             return [warn("port", f"cannot listen on {host} port {port} ({why})", fix)]

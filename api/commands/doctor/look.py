@@ -9,11 +9,11 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from api.announce import read_address
 from api.commands.doctor import local as local
 from core.errors import AssistantError
 from core.home.embedded import running_server, socket_url
 from core.home.secrets import open_box
+from core.home.web_address import read_address
 from core.live_settings.live import LiveSettings
 from core.settings.groups import Settings
 from core.settings.source import Loaded, Source

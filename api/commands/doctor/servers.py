@@ -8,7 +8,7 @@ from api.commands.doctor.finding import Finding, fail, ok, warn
 from core.models.errors import ModelError
 from core.models.servers.catalog import ModelInfo, choose, list_models, normal_base
 from core.models.servers.discovery import Server, discover
-from core.models.servers.servers import NO_CHAT_MODEL
+from core.models.servers.servers import NEEDS_KEY, NO_CHAT_MODEL
 from core.models.wire.transport import Transport, open_transport
 from core.settings.groups import ModelSettings
 
@@ -40,7 +40,7 @@ async def _model(transport: Transport, model: ModelSettings, own_port: int | Non
     base_url = normal_base(model.base_url)
     if not base_url:
         found = await discover(transport, hosts=model.search_hosts, own_port=own_port)
-        return _discovered(found, model)
+        return discovered(found, model)
     key = model.api_key.get_secret_value()
     try:
         models = await list_models(transport, base_url, api_key=key, seconds=SECONDS)
@@ -50,7 +50,8 @@ async def _model(transport: Transport, model: ModelSettings, own_port: int | Non
     return _listed(base_url, models, model.name)
 
 
-def _discovered(found: tuple[Server, ...], model: ModelSettings) -> Finding:
+def discovered(found: tuple[Server, ...], model: ModelSettings) -> Finding:
+    """What to say of the servers that were found without an address."""
     wanted = model.name
     if not found:
         return warn(
@@ -59,8 +60,12 @@ def _discovered(found: tuple[Server, ...], model: ModelSettings) -> Finding:
             "start LM Studio, Ollama or llama.cpp, or set OPENAI_BASE_URL; "
             "`assistant demo` works without one",
         )
-    named = [s for s in found if not wanted or wanted in [info.id for info in s.models]]
-    server = (named or list(found))[0]
+    if all(server.needs_key for server in found):
+        detail = NEEDS_KEY.format(base_url=found[0].base_url)
+        return fail("model", detail, "set OPENAI_BASE_URL and OPENAI_API_KEY, or use Settings")
+    usable = [s for s in found if not s.needs_key]
+    named = [s for s in usable if not wanted or wanted in [info.id for info in s.models]]
+    server = (named or usable)[0]
     return _listed(server.base_url, server.models, wanted)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, cast
 
+from core.errors import NO_CREDENTIAL
 from core.models.errors import ModelError
 from core.models.servers.catalog import ModelInfo, ServerKind, list_models, server_kind
 from core.models.wire.transport import Transport
@@ -34,6 +35,8 @@ class Server:
     base_url: str
     models: tuple[ModelInfo, ...]
     loading: bool = False
+    needs_key: bool = False
+    """It lists its models only for a key, which a server that was only found is not sent."""
 
 
 async def discover(
@@ -74,9 +77,12 @@ async def _ask(
     try:
         models = await list_models(transport, base_url, seconds=seconds * 0.6)
     except ModelError as error:
-        # llama.cpp answers 503 while it loads; a 401 (our own server, too) is of no use without a
-        # key.
-        return Server(usual, base_url, (), loading=True) if error.kind == "loading" else None
+        # llama.cpp answers 503 while it loads.
+        if error.kind == "loading":
+            return Server(usual, base_url, (), loading=True)
+        if error.kind == "auth" and NO_CREDENTIAL not in error.said:
+            return Server(usual, base_url, (), needs_key=True)
+        return None
     if [info.id for info in models] == [OWN_MODEL]:
         return None
     kind = server_kind(models)

@@ -32,6 +32,10 @@ NO_CHAT_MODEL = (
     "The model server has no chat model. Download and load one in LM Studio, or run for example "
     "`ollama pull qwen3`, or set model.name."
 )
+NEEDS_KEY = (
+    "The model server at {base_url} wants a key. Set model.base_url to this address and "
+    "model.api_key to its key."
+)
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +105,13 @@ class Servers:
                 return Target(server.base_url, name, "", found=True, kind=server.kind)
             if not name and chosen is not None:
                 return Target(server.base_url, chosen.id, "", found=True, kind=server.kind)
-        if name:
-            return Target(servers[0].base_url, name, "", found=True, kind=servers[0].kind)
-        if servers[0].loading:
+        for server in servers:
+            if name and not server.needs_key:
+                return Target(server.base_url, name, "", found=True, kind=server.kind)
+        if any(server.loading for server in servers):
             raise ModelError("loading")
+        if all(server.needs_key for server in servers):
+            raise ModelError("auth", NEEDS_KEY.format(base_url=servers[0].base_url))
         raise ModelError("no_model", NO_CHAT_MODEL)
 
     async def known(self, target: Target) -> Capabilities:

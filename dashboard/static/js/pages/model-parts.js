@@ -6,7 +6,8 @@ import { byId } from './form.js';
 
 const NAMES = { lmstudio: 'LM Studio', ollama: 'Ollama', llamacpp: 'llama.cpp', vllm: 'vLLM', openai: 'OpenAI API' };
 
-/** @typedef {{ kind: string, base_url: string, models: { id: string, kind?: string, loaded?: boolean }[] }} Server */
+/** @typedef {{ kind: string, base_url: string, models: { id: string, kind?: string, loaded?: boolean }[],
+ *   needs_key?: boolean }} Server */
 
 /** @param {Server} server */
 const chatModels = server => server.models.filter(model => (model.kind ?? 'chat') === 'chat');
@@ -25,12 +26,12 @@ function serverButton(server) {
   const button = make('button', { type: 'button', className: 'server' },
     icon('model'),
     make('span', {}, make('strong', { textContent: name }), make('span', { textContent: server.base_url })),
-    make('span', { className: 'count', textContent: t('model.count', { n: models.length }) }));
+    make('span', { className: 'count', textContent: server.needs_key ? t('model.needs_key') : t('model.count', { n: models.length }) }));
   button.addEventListener('click', () => {
     byId('base_url').value = server.base_url;
     byId('name').value = (models.find(model => model.loaded) ?? models[0])?.id ?? '';
     byId('models').replaceChildren(...models.map(model => new Option(model.id, model.id)));
-    byId('name').focus();
+    byId(server.needs_key ? 'api_key' : 'name').focus();
   });
   return button;
 }

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from core.errors import NO_CREDENTIAL
+from core.home.web_address import write_address
 from core.models.errors import ModelError
 from core.models.servers.catalog import ServerKind, choose, normal_base, parse_models
 from core.models.servers.discovery import Server, discover
@@ -96,7 +98,7 @@ async def test_what_is_no_model_server_is_left_out(
     transport: Transport, start: Callable[[Handler], Any]
 ) -> None:
     async def closed(request: web.Request) -> web.StreamResponse:
-        return refuse(401, "Sign in")
+        return refuse(401, f"{NO_CREDENTIAL} `Authorization: Bearer ak_…`")
 
     async def page(request: web.Request) -> web.StreamResponse:
         return web.Response(text="<html>", content_type="text/html")
@@ -170,6 +172,58 @@ async def test_a_server_that_loads_is_found(
     server = await start(loading)
     found = await discover(transport, [(server.port, "llamacpp")])
     assert found == (Server("llamacpp", server.base_url, (), loading=True),)
+
+
+async def test_a_server_that_wants_a_key_is_found_and_named(
+    start: Callable[[Handler], Any],
+    redis: RedisClient,
+    settings: Settings,
+    at: Callable[..., Settings],
+) -> None:
+    async def locked(request: web.Request) -> web.StreamResponse:
+        return refuse(401, "Invalid API Key", type="authentication_error")
+
+    server = await start(locked)
+    async with opened(redis, settings, ports=[(server.port, "llamacpp")]) as gateway:
+        (found,) = await gateway.discover()
+        with pytest.raises(ModelError) as caught:
+            await ask(gateway, at("", name="", api_key="sk-of-somebody-else"))
+        report = await gateway.probe(at("", name="").model)
+    assert found == Server("llamacpp", server.base_url, (), needs_key=True)
+    assert caught.value.kind == "auth"
+    assert server.base_url in caught.value.detail
+    assert server.base_url in (report.refused or "")
+    assert all("Authorization" not in seen.headers for seen in server.seen)
+
+
+async def test_an_open_server_is_taken_before_one_that_wants_a_key(
+    start: Callable[[Handler], Any],
+    redis: RedisClient,
+    settings: Settings,
+    at: Callable[..., Settings],
+) -> None:
+    async def locked(request: web.Request) -> web.StreamResponse:
+        return refuse(401, "Invalid API Key")
+
+    closed, open_ = await start(locked), await start(listing(MODELS["models_ollama"]))
+    ports = [(closed.port, "llamacpp"), (open_.port, "ollama")]
+    async with opened(redis, settings, ports=ports) as gateway:
+        assert (await gateway.resolve(at("", name="").model)).base_url == open_.base_url
+        assert (await gateway.resolve(at("", name="x").model)).base_url == open_.base_url
+
+
+async def test_only_the_port_where_our_web_server_listens_is_ours(
+    start: Callable[[Handler], Any], redis: RedisClient, settings: Settings
+) -> None:
+    server = await start(listing(MODELS["models_ollama"]))
+    usual = settings.server.model_copy(update={"port": server.port})
+    moved = settings.model_copy(update={"server": usual})
+    async with opened(redis, moved, ports=[(server.port, "ollama")]) as gateway:
+        # Another program has our usual port: it may be a model server.
+        write_address(moved.home, host="127.0.0.1", port=server.port + 1, url="")
+        assert [it.base_url for it in await gateway.discover()] == [server.base_url]
+        write_address(moved.home, host="127.0.0.1", port=server.port, url="")
+        assert await gateway.discover() == ()
 
 
 async def test_without_settings_the_first_chat_model_answers(
