@@ -19,7 +19,9 @@ PATTERN = re.compile(
     r"(?P<telegram>(?<!\d)\d{6,12}:[A-Za-z0-9_-]{30,})"
     r"|(?P<key>\b(?:(?:sk|rk|pk|ak|ghp|gho|github_pat|xox[abp])[-_][A-Za-z0-9_-]{8,}"
     r"|AKIA[A-Z0-9]{16}))"
-    r"|(?P<jwt>\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)"
+    r"|(?P<jwt>(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]++\.[A-Za-z0-9_-]{8,}+\.)"
+    # The look ahead goes through a run of letters once; only a run of three parts is searched.
+    r"[A-Za-z0-9_-]*?\beyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*+)"
     r"|(?P<url>://[^/\s:@]*:)[^@\s/]+(?=@)"
     r"|(?P<cookie>(?i:cookie\\*[\"']?\s*[:=]\s*\\*[\"']?))[^\r\n\"'\\]+"
     r"|(?P<field>(?i:(?:authorization|x-api-key|api[_-]?key|token|password|secret)"

@@ -70,29 +70,30 @@ OPTIONAL_PARAMETERS = (
 CONTEXT = re.compile(
     r"exceeds? the available context|maximum context length|context length of only"
     r"|n_keep: ?\d+ ?>= ?n_ctx|context_length_exceeded|exceed_context_size|context the overflows"
-    r"|exceeds? (?:the )?(?:model'?s? )?(?:maximum )?context|input (?:length|tokens) .*exceeds"
+    r"|exceeds? (?:the )?(?:model'?s? )?(?:maximum )?context|input length .{0,300}exceeds"
+    r"|input tokens .{0,300}exceeds"
     r"|prompt is too long|too many tokens|no user query found in messages",
     re.IGNORECASE,
 )
 CONTEXT_SIZES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"maximum context length is (\d+)",
-        r"context length of only (\d+)",
-        r"n_ctx\"?: ?(\d+)",
-        r"context (?:size|length|window)[^\d]{0,20}(\d{3,})",
+        r"maximum context length is (\d{1,9})",
+        r"context length of only (\d{1,9})",
+        r"n_ctx\"?: ?(\d{1,9})",
+        r"context (?:size|length|window)[^\d]{0,20}(\d{3,9})",
     )
 )
 """Where a server names its limit; the surest words first."""
 PROMPT_SIZES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"\((\d+) in the messages",
-        r"resulted in (\d+) tokens",
-        r"has (\d+) input tokens",
-        r"keep the first (\d+) tokens",
-        r"n_keep: ?(\d+)",
-        r"request \((\d+) tokens\)",
+        r"\((\d{1,9}) in the messages",
+        r"resulted in (\d{1,9}) tokens",
+        r"has (\d{1,9}) input tokens",
+        r"keep the first (\d{1,9}) tokens",
+        r"n_keep: ?(\d{1,9})",
+        r"request \((\d{1,9}) tokens\)",
     )
 )
 """Where it says how long the refused request was."""
@@ -121,7 +122,9 @@ REFUSAL = re.compile(
     re.IGNORECASE,
 )
 SECRET = re.compile(r"(?i)bearer\s+\S+|\b(?:sk|ak|pk|key|hf|gsk|xai)[-_][A-Za-z0-9_*.-]{6,}")
-TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+TAGS = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*+>?+", re.IGNORECASE | re.DOTALL)
+READ = 16 * 1024
+"""Characters of a server's words that are searched; an honest error has a few hundred."""
 
 
 class ModelError(AssistantError):
@@ -193,23 +196,31 @@ def understand(body: str) -> Said:
     try:
         data: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return Said(" ".join(TAGS.sub(" ", body).split()), {})
+        return Said(" ".join(TAGS.sub(" ", body[: 4 * READ]).split())[:READ], {})
     if not isinstance(data, dict):
-        return Said(str(data), {})
+        return Said(body[:READ], {})
     fields = cast("dict[str, Any]", data)
     inner: Any = fields.get("error")
     if isinstance(inner, str):
-        return Said(inner, fields)
+        return Said(inner[:READ], fields)
     if isinstance(inner, dict):
         fields = cast("dict[str, Any]", inner)
     message: Any = fields.get("message") or fields.get("detail") or fields.get("msg")
     if isinstance(message, str):
-        return Said(message, fields)
-    return Said(orjson.dumps(message if message is not None else fields).decode(), fields)
+        return Said(message[:READ], fields)
+    return Said(_text(message if message is not None else fields)[:READ], fields)
+
+
+def _text(value: object) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return "an error nested too deeply to be shown"
 
 
 def _kind(status: int, said: Said) -> ErrorKind:
-    text = f"{said.text} {said.fields.get('code')} {said.fields.get('type')}"
+    code, kind_named = str(said.fields.get("code")), str(said.fields.get("type"))
+    text = f"{said.text} {code[:SHOWN]} {kind_named[:SHOWN]}"
     by_text: tuple[tuple[re.Pattern[str], ErrorKind], ...] = (
         (CONTEXT, "context_overflow"),
         (NO_TOOLS, "no_tools"),

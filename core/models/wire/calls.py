@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,6 +15,13 @@ import orjson
 from core.models.wire.pieces import InvalidCall, ToolCall, ToolCallsPiece
 
 MAX_RAW_SHOWN = 2000
+MAX_LITERAL = 64 * 1024
+"""Characters of Python literals that are read: reading them takes hundreds of times their size in
+memory, and no honest call is that long."""
+
+
+MARKS = re.compile(r"\\.|[\\\"'{}\[\]]", re.DOTALL)
+"""What decides where an object ends; a lone backslash is the last character of its piece."""
 
 
 @dataclass(slots=True)
@@ -22,10 +30,37 @@ class _Call:
     index: int | None
     name: str = ""
     parts: list[str] = field(default_factory=list[str])
+    looked_at: int = 0
+    depth: int = 0
+    quote: str = ""
+    escaped: bool = False
+    whole: bool = False
 
     @property
     def raw(self) -> str:
         return "".join(self.parts)
+
+    def is_complete(self) -> bool:
+        """The arguments have come to their end, by their brackets; each part is looked at once."""
+        for part in self.parts[self.looked_at :]:
+            self._look_at(part)
+        self.looked_at = len(self.parts)
+        return self.whole or (len(self.parts) == 1 and self.parts[0].strip() == "null")
+
+    def _look_at(self, part: str) -> None:
+        for mark in MARKS.findall(part, int(self.escaped)):
+            if mark[0] == "\\":
+                continue
+            if self.quote:
+                self.quote = "" if mark == self.quote else self.quote
+            elif mark in "\"'":
+                self.quote = mark
+            else:
+                self.depth += 1 if mark in "{[" else -1
+            self.whole = self.depth <= 0 and not self.quote
+        tail = len(part) - len(part.rstrip("\\"))
+        # A backslash at the end escapes the first character of the next part.
+        self.escaped = (tail - (self.escaped and tail == len(part))) % 2 == 1
 
 
 class CallAssembler:
@@ -33,6 +68,8 @@ class CallAssembler:
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
+        self._first_of_id: dict[str, _Call] = {}
+        self._last_of_index: dict[int, _Call] = {}
         self._size = 0
 
     def __bool__(self) -> bool:
@@ -68,33 +105,35 @@ class CallAssembler:
         if call_id:
             return self._by_id(call_id, index)
         known = self._last(index)
-        if known is None or (name and known.name and _is_complete(known)):
+        if known is None or (name and known.name and known.is_complete()):
             return self._new("", index)
         return known
 
     def _by_id(self, call_id: str, index: int | None) -> _Call:
-        for call in self._calls:
-            if call.id == call_id:
-                if index is None or call.index in (None, index):
-                    return call
-                # One id for several calls: the index tells them apart, and each gets an id of its
-                # own.
-                return self._last(index) or self._new("", index)
+        if call := self._first_of_id.get(call_id):
+            if index is None or call.index in (None, index):
+                return call
+            # One id for several calls: the index tells them apart, and each gets an id of its own.
+            return self._last(index) or self._new("", index)
         known = self._last(index)
-        if known is not None and not known.id and not _is_complete(known):
+        if known is not None and not known.id and not known.is_complete():
             known.id = call_id
+            self._first_of_id[call_id] = known
             return known
         return self._new(call_id, index)
 
     def _last(self, index: int | None) -> _Call | None:
-        for call in reversed(self._calls):
-            if index is None or call.index == index:
-                return call
-        return None
+        if index is None:
+            return self._calls[-1] if self._calls else None
+        return self._last_of_index.get(index)
 
     def _new(self, call_id: str, index: int | None) -> _Call:
         call = _Call(call_id, index)
         self._calls.append(call)
+        if call_id:
+            self._first_of_id.setdefault(call_id, call)
+        if index is not None:
+            self._last_of_index[index] = call
         return call
 
     def result(self) -> ToolCallsPiece:
@@ -157,13 +196,11 @@ def _parse(text: str) -> Any:
         pass
     try:
         return json.loads(text, strict=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
+    if len(text) > MAX_LITERAL:
+        return None
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
-
-
-def _is_complete(call: _Call) -> bool:
-    return bool(call.parts) and read_arguments(call.raw) is not None

@@ -100,26 +100,37 @@ Piece: TypeAlias = (
 
 @dataclass(slots=True)
 class ModelAnswer:
-    """The sum of the pieces of one call."""
+    """The sum of the pieces of one call. Text is kept in parts and joined when it is asked for."""
 
-    text: str = ""
-    reasoning: str = ""
     calls: tuple[ToolCall, ...] = ()
     invalid: tuple[InvalidCall, ...] = ()
     notices: list[NoticePiece] = field(default_factory=list[NoticePiece])
     usage: Usage | None = None
     finish: Finish | None = None
+    _text: list[str] = field(default_factory=list[str])
+    _reasoning: list[str] = field(default_factory=list[str])
+
+    @property
+    def text(self) -> str:
+        """The visible answer."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """The thinking."""
+        return "".join(self._reasoning)
 
     def add(self, pieces: Iterable[Piece]) -> ModelAnswer:
         """Add what one network read brought; returns itself."""
         for piece in pieces:
             match piece:
                 case TextPiece(text):
-                    self.text += text
+                    self._text.append(text)
                 case ReasoningPiece(text):
-                    self.reasoning += text
+                    self._reasoning.append(text)
                 case ReclassifyPiece():
-                    self.reasoning, self.text = self.reasoning + self.text, ""
+                    self._reasoning += self._text
+                    self._text = []
                 case ToolCallsPiece(calls, invalid):
                     self.calls, self.invalid = calls, invalid
                 case UsagePiece(usage):

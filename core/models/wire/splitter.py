@@ -15,7 +15,6 @@ Rules (docs/models.md tells the user about them):
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Literal
 
@@ -23,34 +22,29 @@ from core.models.wire.calls import new_call_id, read_arguments
 from core.models.wire.collector import Collector
 from core.models.wire.pieces import ToolCall
 from core.models.wire.tooltext import Tools, parse_block
-
-THINK = {"<think>": "</think>", "<thinking>": "</thinking>", "[THINK]": "[/THINK]"}
-CLOSERS = tuple(THINK.values())
-HARMONY = ("<|channel|>", "<|start|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>")
-OPENERS = {
-    "<tool_call>": "</tool_call>",
-    "<function=": "</function>",
-    "[TOOL_CALLS]": "",
-    "<|python_tag|>": "",
-}
-"""How calls begin and where they end; "" is the end of the answer."""
-
-SPECIAL = re.compile(r"[\n`~<\[]")
-PYTHONIC = re.compile(r"\[\s*(?:([A-Za-z_][\w.-]*)(\()?)?")
-ADDRESSEE = re.compile(r"to=(?:functions\.)?([\w.-]+)")
-MAX_HEADER = 400
+from core.models.wire.words import (
+    ADDRESSEE,
+    CLOSERS,
+    CLOSING,
+    HARMONY,
+    INDENT,
+    LONGEST,
+    MAX_HEADER,
+    MAX_PYTHONIC,
+    MAX_RUN,
+    OPENERS,
+    PLAIN_SCAN,
+    PLAIN_WORDS,
+    PYTHONIC,
+    SPACE,
+    SPECIAL,
+    THINK,
+    TOOL_SCAN,
+    TOOL_WORDS,
+    any_of,
+)
 
 Mode = Literal["text", "think", "call", "header", "addressed"]
-
-
-def _scanner(words: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(["\n", "`+", "~{3,}", *map(re.escape, words)]))
-
-
-PLAIN_WORDS = (*THINK, *CLOSERS, *HARMONY)
-TOOL_WORDS = (*PLAIN_WORDS, *OPENERS, "</tool_call>")
-PLAIN_SCAN = _scanner(PLAIN_WORDS)
-TOOL_SCAN = _scanner(TOOL_WORDS)
 
 
 class Splitter:
@@ -65,11 +59,15 @@ class Splitter:
         self._words = TOOL_WORDS if tools else PLAIN_WORDS
         self._scan = TOOL_SCAN if tools else PLAIN_SCAN
         self._buffer: str = ""
+        self._at = 0
+        self._parts: list[str] = []
+        self._tail = ""
         self._final = False
         self._mode: Mode = "think" if close_only else "text"
         self._assumed = close_only
         self._closers: tuple[str, ...] = CLOSERS
-        self._lead = ""
+        self._closing = CLOSING
+        self._lead: list[str] = []
         self._blank = True
         self._fresh_thought = True
         self._thought = False
@@ -80,7 +78,6 @@ class Splitter:
         self._harmony = False
         self._opener = ""
         self._addressee = ""
-        self._seen = 0
         self._steps: dict[Mode, Callable[[], bool]] = {
             "text": self._step_text,
             "think": self._step_think,
@@ -104,16 +101,15 @@ class Splitter:
             else:
                 self._out.text(text)
             return
+        # What is kept is short (the beginning of a word, a header); a call is kept in parts.
         self._buffer += text
-        while self._buffer and self._steps[self._mode]():
-            pass
+        self._run()
 
     def finish(self, *, complete: bool) -> None:
         """The stream is over; ``complete``: the model ended it by itself."""
         self._final = True
-        while self._buffer and self._mode in ("text", "think") and self._steps[self._mode]():
-            pass
-        rest, self._buffer = self._buffer, ""
+        self._run()
+        rest, self._buffer, self._parts = "".join(self._parts) + self._buffer, "", []
         match self._mode:
             case "think" if self._assumed and complete:
                 # A model known for </think> did not think this time: what it said is the answer.
@@ -126,26 +122,32 @@ class Splitter:
             case _:
                 pass
 
+    def _run(self) -> None:
+        """Take steps as far as they lead; each begins at ``_at`` and moves it on."""
+        while self._at < len(self._buffer) and self._steps[self._mode]():
+            pass
+        self._buffer, self._at = self._buffer[self._at :], 0
+
     # ---- text
 
     def _step_text(self) -> bool:
         if self._pythonic and self._maybe_pythonic():
             return self._mode == "call"
-        match = self._scan.search(self._buffer)
+        match = self._scan.search(self._buffer, self._at)
         if match is None:
-            keep = 0 if self._final else self._held(self._buffer, self._words)
-            self._cut(len(self._buffer) - keep)
+            keep = 0 if self._final else self._held(self._words)
+            self._take(len(self._buffer) - keep - self._at, say=True)
             return False
-        token, start = match.group(), match.start()
-        if match.end() == len(self._buffer) and not self._final and token[0] in "`~":
-            self._cut(start)
+        token, before = match.group(), match.start() - self._at
+        if before:
+            self._take(before, say=True)
+        open_end = match.end() == len(self._buffer) and len(token) < MAX_RUN
+        if open_end and not self._final and token[0] in "`~":
             return False
-        if start:
-            self._cut(start)
         return self._token(token)
 
     def _token(self, token: str) -> bool:
-        """The buffer begins with this token."""
+        """The next characters are this token."""
         if token.isspace():
             self._take(1, say=True)
             self._line_blank, self._inline = True, 0
@@ -160,7 +162,7 @@ class Splitter:
         elif token in HARMONY:
             self._control(token)
         elif token in OPENERS:
-            self._mode, self._opener, self._seen = "call", token, 0
+            self._begin_call(token)
         else:
             # </tool_call> whose opening tag the model forgot.
             self._take(len(token), say=not self.calls)
@@ -181,10 +183,11 @@ class Splitter:
         counts = self._line_blank
         self._take(len(token), say=not counts)
         if counts:
-            self._mode, self._closers, self._fresh_thought = "think", (THINK[token],), True
+            self._begin_think((THINK[token],))
 
     def _unopened(self, token: str) -> bool:
-        following = self._buffer[len(token) : len(token) + 1]
+        end = self._at + len(token)
+        following = self._buffer[end : end + 1]
         if not following and not self._final:
             return False
         if self._blank:
@@ -199,18 +202,23 @@ class Splitter:
 
     def _maybe_pythonic(self) -> bool:
         """Hold back an answer that begins with ``[name(`` of a bound tool, or may still."""
-        text = self._buffer.lstrip()
-        if not self._blank or (text and text[0] != "["):
+        indent = INDENT.match(self._buffer, self._at)
+        start = indent.end() if indent else self._at
+        first = self._buffer[start : start + 1]
+        if not self._blank or first not in ("", "\n", "["):
             self._pythonic = False
             return False
-        if not text or not (match := PYTHONIC.match(text)):
+        match = PYTHONIC.match(self._buffer, start)
+        if match is None:
             return False
         name = match.group(1) or ""
         if match.group(2) and name in self._tools:
-            self._mode, self._opener, self._buffer, self._lead = "call", "", text, ""
+            self._at, self._lead = start, []
+            self._begin_call("")
             return True
-        undecided = match.end() == len(text) and any(tool.startswith(name) for tool in self._tools)
-        return undecided and not self._final
+        undecided = match.end() == len(self._buffer) and match.end() - start <= MAX_PYTHONIC
+        possible = any(tool.startswith(name) for tool in self._tools)
+        return undecided and possible and not self._final
 
     def _say(self, text: str) -> None:
         if self._line_blank and text and not text.isspace():
@@ -218,26 +226,25 @@ class Splitter:
         if not self._blank:
             self._out.text(text)
             return
-        self._lead += text
-        stripped = self._lead.lstrip()
-        if stripped:
-            # Empty lines at the start go, the indentation of the first line stays.
-            indent = self._lead[: len(self._lead) - len(stripped)]
-            self._out.text(indent[indent.rfind("\n") + 1 :] + stripped)
-            self._blank, self._lead = False, ""
-
-    def _cut(self, count: int) -> None:
-        self._take(count, say=True)
+        # Empty lines at the start go, the indentation of the first line stays.
+        space = len(text) - len(text.lstrip())
+        if (line := text.rfind("\n", 0, space)) >= 0:
+            self._lead, text = [], text[line + 1 :]
+        self._lead.append(text)
+        if text and not text.isspace():
+            self._out.text("".join(self._lead))
+            self._blank, self._lead = False, []
 
     def _take(self, count: int, *, say: bool) -> None:
-        head, self._buffer = self._buffer[:count], self._buffer[count:]
+        head = self._buffer[self._at : self._at + count]
+        self._at += count
         if say:
             self._say(head)
 
-    @staticmethod
-    def _held(text: str, words: tuple[str, ...]) -> int:
+    def _held(self, words: tuple[str, ...]) -> int:
         """Length of the tail that may be the beginning of one of the words."""
-        start = max(text.rfind(first, len(text) - 16 if len(text) > 16 else 0) for first in "<[")
+        text = self._buffer[max(self._at, len(self._buffer) - LONGEST) :]
+        start = max(text.rfind(first) for first in "<[")
         if start >= 0:
             tail = text[start:]
             if any(word.startswith(tail) for word in words):
@@ -246,55 +253,85 @@ class Splitter:
 
     # ---- thinking
 
+    def _begin_think(self, closers: tuple[str, ...]) -> None:
+        self._mode, self._closers, self._fresh_thought = "think", closers, True
+        self._closing = any_of(closers)
+
     def _step_think(self) -> bool:
         if self._fresh_thought and not self._begin_thought():
             return False
-        places = ((self._buffer.find(word), word) for word in self._closers)
-        found = [(at, word) for at, word in places if at >= 0]
-        if not found:
-            keep = 0 if self._final else self._held(self._buffer, self._closers)
-            self._think(self._buffer[: len(self._buffer) - keep])
-            self._buffer = self._buffer[len(self._buffer) - keep :]
+        match = self._closing.search(self._buffer, self._at)
+        if match is None:
+            keep = 0 if self._final else self._held(self._closers)
+            self._out.reasoning(self._buffer[self._at : len(self._buffer) - keep])
+            self._at = len(self._buffer) - keep
             return False
-        at, word = min(found)
-        self._think(self._buffer[:at])
-        self._buffer = self._buffer[
-            at if word in ("<|channel|>", "<|start|>") else at + len(word) :
-        ]
+        self._out.reasoning(self._buffer[self._at : match.start()])
+        again = match.group() in ("<|channel|>", "<|start|>")
+        self._at = match.start() if again else match.end()
         self._mode, self._assumed, self._line_blank = "text", False, True
         self._thought = True
         return True
 
     def _begin_thought(self) -> bool:
         """Drop blank space, and the opening tag that a close-only model writes after all."""
-        self._buffer = self._buffer.lstrip()
-        opened = next((word for word in THINK if self._buffer.startswith(word)), None)
+        self._skip_space()
+        opened = next((word for word in THINK if self._buffer.startswith(word, self._at)), None)
         if self._assumed and opened:
-            self._assumed, self._closers = False, (THINK[opened],)
-            self._buffer = self._buffer[len(opened) :].lstrip()
-        if not self._buffer:
+            self._assumed = False
+            self._begin_think((THINK[opened],))
+            self._at += len(opened)
+            self._skip_space()
+        if self._at == len(self._buffer):
             return False
+        self._fresh_thought = False
         if self._assumed and not self._final:
-            self._fresh_thought = any(word.startswith(self._buffer) for word in THINK)
-        else:
-            self._fresh_thought = False
+            begun = self._buffer[self._at : self._at + LONGEST]
+            self._fresh_thought = any(word.startswith(begun) for word in THINK)
         return not self._fresh_thought
 
-    def _think(self, text: str) -> None:
-        self._out.reasoning(text)
+    def _skip_space(self) -> None:
+        if match := SPACE.match(self._buffer, self._at):
+            self._at = match.end()
 
     # ---- calls written as text
 
+    def _begin_call(self, opener: str) -> None:
+        self._mode, self._tail = "call", ""
+        closer = OPENERS.get(opener, "")
+        self._closers = (closer,) if closer else ()
+        self._closing = any_of(self._closers)
+
     def _step_call(self) -> bool:
-        closer = OPENERS.get(self._opener, "")
-        at = self._buffer.find(closer, max(0, self._seen - len(closer))) if closer else -1
-        self._seen = len(self._buffer)
-        if at < 0:
+        block = self._until_closer()
+        if block is None:
             return False
-        end = at + len(closer)
-        block, self._buffer = self._buffer[:end], self._buffer[end:]
         self._end_call(block, complete=True)
         return True
+
+    def _until_closer(self) -> str | None:
+        """What was kept, with its closing word, once that has come; each character is looked at
+        once."""
+        end = -1
+        if self._closers:
+            reach = max(map(len, self._closers)) - 1
+            # The closing word may have begun in the text before.
+            edge = self._tail + self._buffer[self._at : self._at + reach]
+            match = self._closing.search(edge)
+            if match is not None:
+                end = self._at + match.end() - len(self._tail)
+            elif match := self._closing.search(self._buffer, self._at):
+                end = match.end()
+            else:
+                last = self._buffer[max(self._at, len(self._buffer) - reach) :]
+                self._tail = (self._tail + last)[-reach:]
+        stop = end if end >= 0 else len(self._buffer)
+        self._parts.append(self._buffer[self._at : stop])
+        self._at = stop
+        if end < 0:
+            return None
+        whole, self._parts, self._tail = "".join(self._parts), [], ""
+        return whole
 
     def _end_call(self, block: str, complete: bool) -> None:
         self._mode = "text"
@@ -323,34 +360,35 @@ class Splitter:
             self._take(len(token), say=False)
 
     def _step_header(self) -> bool:
-        at = self._buffer.find("<|message|>")
-        if at < 0 or at > MAX_HEADER:
-            if len(self._buffer) > MAX_HEADER + len("<|message|>"):
+        end = self._at + MAX_HEADER + len("<|message|>")
+        at = self._buffer.find("<|message|>", self._at, end)
+        if at < 0:
+            if len(self._buffer) > end:
                 # No header is that long: the words were meant literally.
                 self._mode, self._harmony = "text", False
-                self._take(self._buffer.index("|>") + 2, say=True)
+                self._take(self._buffer.index("|>", self._at) + 2 - self._at, say=True)
                 return True
             return False
-        head, self._buffer = self._buffer[:at], self._buffer[at + len("<|message|>") :]
+        head = self._buffer[self._at : at]
+        self._at = at + len("<|message|>")
         channel = head.rpartition("<|channel|>")[2].strip()
         addressee = ADDRESSEE.search(head)
         if addressee and addressee.group(1) in self._tools:
-            self._mode, self._addressee = "addressed", addressee.group(1)
+            self._mode, self._addressee, self._tail = "addressed", addressee.group(1), ""
+            self._closers = ("<|call|>", "<|end|>")
+            self._closing = any_of(self._closers)
         elif channel.startswith("analysis"):
-            self._mode, self._fresh_thought = "think", True
-            self._closers = ("<|end|>", "<|return|>", "<|channel|>", "<|start|>")
+            self._begin_think(("<|end|>", "<|return|>", "<|channel|>", "<|start|>"))
         else:
             self._mode, self._line_blank = "text", True
         return True
 
     def _step_addressed(self) -> bool:
-        for closer in ("<|call|>", "<|end|>"):
-            body, found, rest = self._buffer.partition(closer)
-            if found:
-                self._mode, self._buffer = "text", rest
-                self._call_addressee(body, complete=True)
-                return True
-        return False
+        body = self._until_closer()
+        if body is None:
+            return False
+        self._call_addressee(self._closing.sub("", body), complete=True)
+        return True
 
     def _call_addressee(self, body: str, *, complete: bool) -> None:
         self._mode = "text"

@@ -14,6 +14,9 @@ Chunk = dict[str, Any]
 MAX_LINE = 8 * 1024 * 1024
 """Longest line or body in bytes; an honest chunk has a few hundred."""
 
+EAGER_LINES = 8
+"""``data:`` lines of one event after each of which it is tried whether the object is complete."""
+
 BOM = b"\xef\xbb\xbf"
 
 
@@ -27,8 +30,10 @@ class SseParser:
 
     def __init__(self) -> None:
         self.done = False
-        self._rest: bytes = b""
-        self._pending: bytes = b""
+        self._rest: list[bytes] = []
+        self._rest_size = 0
+        self._pending: list[bytes] = []
+        self._pending_size = 0
         self._error_event = False
         self._is_body: bool | None = None
 
@@ -39,16 +44,20 @@ class SseParser:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Chunks that are complete now. Raises ModelError(garbage)."""
-        data = self._rest + data
         if self._is_body is None:
-            data = data.removeprefix(BOM).lstrip()
+            data = (b"".join(self._rest) + data).removeprefix(BOM).lstrip()
+            self._rest, self._rest_size = [], 0
             if data and not BOM.startswith(data):
                 self._is_body = data.startswith((b"{", b"[", b"<"))
-        if self._is_body is not False:
-            self._rest = data
+        # A line may come in very many reads, so its parts are joined once, when its end has come.
+        if self._is_body is not False or b"\n" not in data:
+            if data:
+                self._rest.append(data)
+            self._rest_size += len(data)
             return self._checked([])
-        lines = data.split(b"\n")
-        self._rest = lines.pop()
+        lines = (b"".join(self._rest) + data if self._rest else data).split(b"\n")
+        last = lines.pop()
+        self._rest, self._rest_size = [last] if last else [], len(last)
         chunks: list[Chunk] = []
         for line in lines:
             # Nearly every line is one of these two; a token of the model is one of each.
@@ -65,7 +74,7 @@ class SseParser:
 
     def finish(self) -> list[Chunk]:
         """Chunks that the end of the data completes. Raises ModelError(garbage)."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = b"".join(self._rest), []
         if self._is_body:
             return [_whole(rest)]
         chunks: list[Chunk] = []
@@ -74,7 +83,7 @@ class SseParser:
         return chunks
 
     def _checked(self, chunks: list[Chunk]) -> list[Chunk]:
-        if len(self._rest) + len(self._pending) > MAX_LINE:
+        if self._rest_size + self._pending_size > MAX_LINE:
             raise ModelError(
                 "garbage", "The server sent one line of more than 8 MiB; that is no answer."
             )
@@ -86,7 +95,7 @@ class SseParser:
             return
         line = line.rstrip(b"\r")
         if not line:
-            self._end_of_event()
+            self._end_of_event(chunks)
         elif line.startswith(b"event:"):
             self._error_event = line[6:].strip() == b"error"
         elif line.startswith(b"error:"):
@@ -100,20 +109,31 @@ class SseParser:
         if self._error_event:
             chunks.append(_error(value))
             return
-        if self._pending:
-            value = self._pending + b"\n" + value
-        chunk = _parse(value)
-        if chunk is None:
+        self._pending.append(value)
+        self._pending_size += len(value) + 1
+        # An object of many lines is read at the end of its event only, not anew with each line.
+        chunk = self._join() if len(self._pending) <= EAGER_LINES else None
+        if chunk is not None:
+            chunks.append(chunk)
+        elif not self._pending[0].startswith(b"{"):
             # Keep-alive words such as "ping" are no JSON and no harm; half an object waits for the
             # rest.
-            self._pending = value if value.startswith(b"{") else b""
-            return
-        self._pending = b""
-        chunks.append(chunk)
+            self._pending, self._pending_size = [], 0
 
-    def _end_of_event(self) -> None:
+    def _join(self) -> Chunk | None:
+        chunk = _parse(b"\n".join(self._pending))
+        if chunk is not None:
+            self._pending, self._pending_size = [], 0
+        return chunk
+
+    def _end_of_event(self, chunks: list[Chunk]) -> None:
         self._error_event = False
-        if self._pending:
+        if not self._pending:
+            return
+        chunk = self._join() if len(self._pending) > EAGER_LINES else None
+        if chunk is not None:
+            chunks.append(chunk)
+        else:
             raise ModelError(
                 "garbage", "A piece of the answer is not valid JSON; the answer has a hole."
             )
@@ -126,7 +146,7 @@ def _parse(value: bytes) -> Chunk | None:
         # orjson refuses NaN and lone surrogates, which Python servers really send.
         try:
             data = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return cast("Chunk", data) if isinstance(data, dict) else None
 

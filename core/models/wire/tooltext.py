@@ -11,19 +11,27 @@ from typing import Any, TypeAlias, cast
 
 import orjson
 
-from core.models.wire.calls import clean_name, new_call_id, read_arguments
+from core.models.wire.calls import MAX_LITERAL, clean_name, new_call_id, read_arguments
 from core.models.wire.pieces import ToolCall
 
 Tools: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Name of each bound tool → the properties of its JSON schema."""
 
+SPACE = re.compile(r"\s*+")
 DECODER = json.JSONDecoder(strict=False)
 
-FUNCTION = re.compile(r"<function=([^>\s]+)\s*>(.*?)(?:</function>|\Z)", re.DOTALL)
+# No pattern here looks at a character more than a fixed number of times: names are bounded, runs
+# are possessive, and what has no end reaches to the end of the text.
+FUNCTION = re.compile(r"<function=([^>\s]{1,128}+)\s*+>(.*?)(?:</function>|\Z)", re.DOTALL)
 PARAMETER = re.compile(
-    r"<parameter=([^>\s]+)\s*>\n?(.*?)\n?(?:</parameter>|(?=<parameter=)|\Z)", re.DOTALL
+    r"<parameter=([^>\s]{1,128}+)\s*+>\n?(.*?)\n?(?:</parameter>|(?=<parameter=)|\Z)", re.DOTALL
 )
-MISTRAL_NAMED = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\][\w-]*)?\s*(?:\[ARGS\])?\s*(?=\{)")
+MISTRAL_NAMED = re.compile(
+    r"\s*+([\w.-]{1,128}+)\s*+(?:\[CALL_ID\][\w-]*+\s*+)?+(?:\[ARGS\]\s*+)?+(?=\{)"
+)
+BETWEEN = re.compile(r"\s*+(?:\[TOOL_CALLS\])?+")
+NEXT_OBJECT = re.compile(r"\s*+(?=[{\[])")
+SEMICOLON = re.compile(r"\s*+;?+(?:<\|python_tag\|>)?+")
 BLOCK = re.compile(r"<tool_call>.*?(?:</tool_call>|\Z)|<function=.*?(?:</function>|\Z)", re.DOTALL)
 
 
@@ -62,7 +70,7 @@ def _tagged(text: str, tools: Tools) -> Parsed | None:
         found = _function(inner, tools)
         return Parsed(found.calls, rest) if found else None
     decoded = _json_prefix(inner)
-    if decoded is None or decoded[1].strip():
+    if decoded is None or inner[decoded[1] :].strip():
         return None
     return Parsed(_from_json(decoded[0], tools), rest)
 
@@ -102,37 +110,41 @@ def _value(text: str, schema: Any) -> Any:
 
 def _mistral(text: str, tools: Tools) -> Parsed | None:
     """``[TOOL_CALLS][{…}]`` or, repeated, ``[TOOL_CALLS]name[ARGS]{…}``."""
-    if text.lstrip().startswith(("[", "{")):
+    if NEXT_OBJECT.match(text):
         decoded = _json_prefix(text)
-        return Parsed(_from_json(decoded[0], tools), decoded[1]) if decoded else None
+        return Parsed(_from_json(decoded[0], tools), text[decoded[1] :]) if decoded else None
     calls: list[ToolCall] = []
-    while match := MISTRAL_NAMED.match(text):
-        decoded = _json_prefix(text[match.end() :])
+    at = 0
+    while match := MISTRAL_NAMED.match(text, at):
+        decoded = _json_prefix(text, match.end())
         name = clean_name(match.group(1))
         if decoded is None or name not in tools or not isinstance(decoded[0], dict):
             return None
         calls.append(ToolCall(new_call_id(), name, cast("dict[str, Any]", decoded[0])))
-        text = decoded[1].lstrip().removeprefix("[TOOL_CALLS]")
-    return Parsed(tuple(calls), text)
+        at = _after(BETWEEN, text, decoded[1])
+    return Parsed(tuple(calls), text[at:])
 
 
 def _python_tag(text: str, tools: Tools) -> Parsed | None:
     """Llama: one or several JSON objects, split by semicolons."""
     calls: list[ToolCall] = []
-    while text.lstrip().startswith(("{", "[")):
-        decoded = _json_prefix(text)
+    at = 0
+    while NEXT_OBJECT.match(text, at):
+        decoded = _json_prefix(text, at)
         if decoded is None:
             return None
         some = _from_json(decoded[0], tools)
         if not some:
             return None
         calls.extend(some)
-        text = decoded[1].lstrip().removeprefix(";").removeprefix("<|python_tag|>")
-    return Parsed(tuple(calls), text.replace("<|eom_id|>", ""))
+        at = _after(SEMICOLON, text, decoded[1])
+    return Parsed(tuple(calls), text[at:].replace("<|eom_id|>", ""))
 
 
 def parse_pythonic(text: str, tools: Tools) -> Parsed | None:
     """Llama 4: the whole answer is ``[name(key="value"), …]`` with literal values."""
+    if len(text) > MAX_LITERAL:
+        return None
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -154,7 +166,7 @@ def _python_call(node: ast.expr, tools: Tools) -> ToolCall | None:
     for keyword in node.keywords:
         try:
             value = ast.literal_eval(keyword.value)
-        except ValueError:
+        except (ValueError, TypeError):
             return None
         if keyword.arg is None:
             return None
@@ -162,14 +174,18 @@ def _python_call(node: ast.expr, tools: Tools) -> ToolCall | None:
     return ToolCall(new_call_id(), name, arguments)
 
 
-def _json_prefix(text: str) -> tuple[Any, str] | None:
-    """The JSON value that the text begins with, and the rest."""
-    text = text.lstrip()
+def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """The place behind what the pattern matches at ``at``."""
+    match = pattern.match(text, at)
+    return match.end() if match else at
+
+
+def _json_prefix(text: str, at: int = 0) -> tuple[Any, int] | None:
+    """The JSON value that begins at ``at``, and the place behind it."""
     try:
-        value, end = DECODER.raw_decode(text)
-    except ValueError:
+        return DECODER.raw_decode(text, _after(SPACE, text, at))
+    except (ValueError, RecursionError):
         return None
-    return value, text[end:]
 
 
 def _from_json(value: Any, tools: Tools) -> tuple[ToolCall, ...]:
