@@ -36,6 +36,9 @@ CODES = {
     429: "rate_limited",
 }
 
+SHOWN = 100
+"""Characters of the name of a field that an error repeats."""
+
 NOTHING_HERE = "there is nothing at this address"
 
 DETAILS = {
@@ -153,7 +156,7 @@ def in_words(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def _field(location: Sequence[str | int]) -> str:
-    parts = [str(part) for part in location]
+    parts = [str(part)[:SHOWN] for part in location]
     if len(parts) > 1 and parts[0] in ("body", "query", "path", "header", "cookie"):
         parts = parts[1:]
     return ".".join(parts)
@@ -202,9 +205,9 @@ async def _on_redis_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
-    fields = in_words(cast("RequestValidationError", error).errors())
+    fields = in_words(cast("RequestValidationError", error).errors()[:20])
     detail = "; ".join(f"{item['field']}: {item['problem']}" for item in fields[:5])
-    return problem(request.url.path, 422, "invalid", detail, fields=fields[:20])
+    return problem(request.url.path, 422, "invalid", detail, fields=fields)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,11 @@ from core.errors import Invalid, NotFound
 from core.events import Json
 
 MODEL_ID = "assistant"
+MAX_MESSAGES = 5000
+MAX_PARTS = 1000
+"""Parts of one message."""
+SHOWN = 100
+"""Characters that an error repeats of what was sent."""
 
 
 class Loose(BaseModel):
@@ -18,11 +23,14 @@ class Loose(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+Parts = Annotated[list[dict[str, Any]], Field(max_length=MAX_PARTS, fail_fast=True)]
+
+
 class ChatMessage(Loose):
     """One message of the history that a stateless client sends."""
 
     role: str
-    content: str | list[dict[str, Any]] | None = None
+    content: str | Parts | None = None
 
 
 class StreamOptions(Loose):
@@ -35,7 +43,7 @@ class ChatRequest(Loose):
     """Body of POST /v1/chat/completions."""
 
     model: str = MODEL_ID
-    messages: list[ChatMessage] = Field(min_length=1, max_length=5000)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     stream: bool = False
     stream_options: StreamOptions | None = None
     metadata: dict[str, Any] | None = None
@@ -46,7 +54,7 @@ def check_request(body: ChatRequest) -> None:
     """Raises NotFound for a model that we are not, Invalid for what cannot be done."""
     if body.model != MODEL_ID:
         raise NotFound(
-            f"there is no model {body.model!r}; use {MODEL_ID!r}", code="model_not_found"
+            f"there is no model {body.model[:SHOWN]!r}; use {MODEL_ID!r}", code="model_not_found"
         )
     if body.n is not None and body.n != 1:
         raise Invalid("n must be 1: the assistant gives one answer")
@@ -61,9 +69,8 @@ def text_of(message: ChatMessage) -> str:
     texts: list[str] = []
     for part in message.content:
         if part.get("type") not in ("text", "input_text"):
-            raise Invalid(
-                f"content parts of type {part.get('type')!r} are not supported; send text"
-            )
+            kind = str(part.get("type"))[:SHOWN]
+            raise Invalid(f"content parts of type {kind!r} are not supported; send text")
         texts.append(str(part.get("text") or ""))
     return "\n".join(texts)
 

@@ -45,7 +45,7 @@ class NewMessage(Strict):
 
     text: str
     id: str | None = Field(None, description="Your id; sending it again is harmless for 25 hours.")
-    attachments: list[str] = Field(default_factory=list, max_length=50)
+    attachments: list[str] = Field(default_factory=list, max_length=50, fail_fast=True)
     autonomous: bool | None = Field(
         None, description="Overrides orchestrator.autonomous_mode for this turn."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from fastapi import APIRouter, FastAPI, Request
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
 
 from api.middleware.body import json_route, parse_json, read_json
 from api.middleware.problems import PROBLEM, install_problems
-from core.errors import Malformed
+from core.errors import Malformed, TooLarge
 from tests.api.web import Thing
 
 JSON = {"content-type": "application/json"}
@@ -115,6 +117,77 @@ def test_ten_thousand_levels_within_a_generous_limit() -> None:
     assert len(str(parse_json(b'["' + b"[" * 5000 + b'"]'))) > 5000  # brackets in a text are fine
     wide = json.dumps({"rows": [{"a": [1]}] * 2000}).encode()
     assert isinstance(parse_json(wide), dict)
+
+
+def filled(part: bytes, before: bytes = b"", after: bytes = b"") -> bytes:
+    return before + part * ((16 * 1024 * 1024 - len(before) - len(after)) // len(part)) + after
+
+
+MANY = {
+    "ones": filled(b"1,", b'{"messages":[{"role":"user","content":[', b"1]}]}"),
+    "lists": filled(b"[],", b'{"messages":[', b"[]]}"),
+    "objects": filled(b"{},", b'{"messages":[', b"{}]}"),
+    "texts": filled(b'"",', b'{"messages":[', b'""]}'),
+    "names": filled(b'"":1,', b"{", b'"":1}'),
+    "spaced": filled(b" ", b"[" + b"1," * 100_001),
+}
+FINE = {
+    "commas in a text": filled(b"a,", b'{"text":"', b'"}'),
+    "escapes in a text": filled(b'\\",[', b'{"text":"', b'"}'),
+    "the most": b"[" + b"1," * 99_998 + b"1]",
+}
+NO_JSON = {
+    "quotes": filled(b'"', b"," * 100_001 + b'"'),
+    "an open text": filled(b'\\"', b'{"text":"' + b"," * 100_001),
+}
+
+
+@pytest.mark.parametrize("raw", MANY.values(), ids=MANY)
+def test_millions_of_values_are_refused_before_they_are_read(raw: bytes) -> None:
+    """14 MB of ones kept the web process busy for 92 seconds."""
+    began = time.process_time()
+    with pytest.raises(TooLarge, match="more than 100,000 values"):
+        parse_json(raw)
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("raw", FINE.values(), ids=FINE)
+def test_long_texts_are_no_values(raw: bytes) -> None:
+    assert parse_json(raw)
+
+
+@pytest.mark.parametrize("raw", NO_JSON.values(), ids=NO_JSON)
+def test_what_is_no_json_is_looked_through_once(raw: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises((Malformed, TooLarge)):
+        parse_json(raw)
+    assert time.process_time() - began < 1
+
+
+async def test_a_thousand_unknown_fields_are_one_error() -> None:
+    app = FastAPI()
+    install_problems(app)
+    router = APIRouter(route_class=json_route(limit=1_000_000))
+    router.add_api_route("/api/things", strict, methods=["POST"])
+    app.include_router(router)
+    async with client(app) as opened:
+        many = await opened.post("/api/things", json={f"field{n}": n for n in range(1001)})
+        assert (many.status_code, many.json()["detail"]) == (
+            422,
+            "the body has more than 1000 fields",
+        )
+        long = await opened.post("/api/things", json={"x" * 100_000: 1})
+        assert (long.status_code, len(long.content) < 1000) == (422, True)
+
+
+class Strict(BaseModel):
+    """Knows no field."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+async def strict(body: Strict) -> None:
+    """Read a body that must be empty."""
 
 
 async def test_a_body_without_a_length_is_cut_at_the_limit(web: httpx.AsyncClient) -> None:
