@@ -31,6 +31,8 @@ OWN_CASES = {
     "html": "<div>\n\n**bold**\n\n</div>\n\n<!-- a\n\nb -->\n\n<pre>\n\nx",
     "breaks": "a  \nb\\\nc\n\n\n\n* * *\n\n***\nd",
     "crlf": "# a\r\n\r\n- b\r\n- c\r\n\r\nd\r\n",
+    "crlf_long": "# a\r\n\r\nsome words\r\nand more\r\n\r\n" * 12,
+    "deep": f"a\n\n{'> ' * 60}b\n\n{'- ' * 60}c\n\n{'1. ' * 60}d\n\ne",
 }
 IN_PIECES = """async ([text, cuts]) => {
   const { MarkdownView } = await import('/static/js/markdown/view.js');
@@ -113,6 +115,63 @@ HARMLESS = {
     "thead", "tr", "ul",
 }  # fmt: skip
 ATTRIBUTES = {"align", "class", "href", "rel", "start", "tabindex", "target", "title", "type"}
+
+
+LONG = {
+    "paragraph": "word " * 13_000,
+    "astral": "a" + "\N{GRINNING FACE}" * 30_000,
+    "list": "before\n\n" + "- item of a list\n" * 4_000 + "\nafter\n\nend",
+    "table": "| a | b |\n|--|--|\n" + "| one | two |\n" * 5_000 + "\nafter",
+    "code": "before\n\n```py\n" + "x = '*a* [b](c)'\n" * 4_000 + "```\n\nafter *it*\n",
+    "open_code": "~~~\n" + "x = 1\n" * 12_000,
+    "code_to_the_end": "```\n" + "x = 1\n" * 12_000 + "```",
+}
+
+
+async def test_long_blocks_are_drawn_the_same_however_they_come(watch: Watch) -> None:
+    page = await watch.open("/login", signed_in=False)
+    for name, words in LONG.items():
+        cuts = [[1, 10_000, 49_999, 50_001, 55_000, len(words) - 1], [30_000, 60_000]]
+        differs: Any = await page.evaluate(IN_PIECES, [words, cuts])
+        assert differs is None, name
+
+
+TIMED = """async ([text, step]) => {
+  const { MarkdownView } = await import('/static/js/markdown/view.js');
+  const root = document.createElement('div');
+  document.body.append(root);
+  const view = new MarkdownView(root);
+  const start = performance.now();
+  for (let i = step; i < text.length; i += step) view.show(text.slice(0, i));
+  view.show(text);
+  view.end();
+  const letters = root.textContent.length;
+  const took = performance.now() - start;
+  root.remove();
+  return { took, letters };
+}"""
+WILD = {
+    "quotes": ">", "numbers": "1. ", "dashes": "- - - x ", "bold": "***a** ", "under": "__a_ ",
+    "rules": "---\n", "headings": "a\n-\n", "addresses": "a.", "brackets": "[",
+    "ticks": "`a ", "quoted": ">a\nb\n", "paragraphs": "a\n\n", "mixed": "*_[`~", "angles": "<a ",
+    "half_links": "[a](", "strikes": "~~a ", "mails": "a@a.", "cells": "|a", "fences": "```\n",
+    "deep": "> - 1. ",
+}  # fmt: skip
+WILD_SIZE = 100_000
+WILD_MS = 8000
+"""Before, some of these took minutes; on an idle machine all take less than two seconds."""
+
+
+@pytest.mark.timeout(180)
+async def test_no_text_freezes_the_page_or_vanishes(watch: Watch) -> None:
+    page = await watch.open("/login", signed_in=False)
+    for name, unit in WILD.items():
+        wild = unit * (WILD_SIZE // len(unit))
+        for step in (WILD_SIZE, WILD_SIZE // 20):
+            found: Any = await page.evaluate(TIMED, [wild, step])
+            assert found["took"] < WILD_MS, (name, step, found)
+            if name not in ("rules", "headings", "fences"):
+                assert found["letters"] > 0, (name, step)
 
 
 async def test_attacks_become_text(watch: Watch) -> None:

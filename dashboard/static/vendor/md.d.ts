@@ -7,5 +7,6 @@ export declare class Marked {
 }
 export declare class Lexer {
   constructor(options: object);
+  readonly options: { tokenizer: object };
   lex(text: string): any[];
 }

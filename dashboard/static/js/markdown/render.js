@@ -36,6 +36,54 @@ function link(href, inner) {
 // Below the h2 of the message. Models begin at any depth, and an outline must not skip one.
 const HEADINGS = ['h3', 'h3', 'h3', 'h4', 'h5', 'h6'];
 
+/** Longest block that is parsed; what is longer is shown as plain text. */
+export const LIMIT = 50_000;
+/** Quotes and lists within each other; deeper ones are text. */
+const DEEPEST = 24;
+/** How far apart the two ends of an emphasis may be. */
+const REACH = 1000;
+
+/** marked's own tokenizer; the library does not name it. @type {any} */
+const Tokenizer = new Lexer({}).options.tokenizer.constructor;
+
+// marked follows a model that writes ">>>>…" until the stack ends, and looks for the end of each "***a** "
+// up to the end of the text. Both have a bound here, so that the work grows as the text does.
+class BoundedTokenizer extends Tokenizer {
+  depth = 0;
+
+  /** @param {() => any} parse */
+  #deeper(parse) {
+    if (this.depth >= DEEPEST) return undefined;
+    this.depth++;
+    try {
+      return parse();
+    } finally {
+      this.depth--;
+    }
+  }
+
+  /** @param {string} text */
+  blockquote(text) {
+    return this.#deeper(() => super.blockquote(text));
+  }
+
+  /** @param {string} text */
+  list(text) {
+    return this.#deeper(() => super.list(text));
+  }
+
+  /**
+   * @param {string} text
+   * @param {string} masked
+   * @param {string} before
+   */
+  emStrong(text, masked, before) {
+    if (text.length <= REACH) return super.emStrong(text, masked, before);
+    const place = masked.length - text.length;
+    return super.emStrong(text.slice(0, REACH), masked.slice(place, place + REACH), before);
+  }
+}
+
 const marked = new Marked({
   gfm: true,
   renderer: {
@@ -71,8 +119,52 @@ const marked = new Marked({
 /** Cleaned HTML that the page's policy lets into the document. @param {string} html */
 export const clean = html => /** @type {any} */ (DOMPurify.sanitize(html, POLICY));
 
+/** A block that is shown as it was written. @param {string} raw */
+export const plain = raw => ({ type: 'plain', raw });
+
 /** The blocks of a text. @param {string} text @returns {any[]} */
-export const blocks = text => new Lexer(marked.defaults).lex(text);
+export function blocks(text) {
+  try {
+    return new Lexer({ ...marked.defaults, tokenizer: new BoundedTokenizer() }).lex(text);
+  } catch {
+    return text ? [plain(text)] : [];
+  }
+}
+
+const OPENING = /^( {0,3})(`{3,}(?=[^`\n]*\n)|~{3,})([^\n]*)\n/;
+
+/**
+ * The code block that a text begins with, found without parsing it: code may be long.
+ * @param {string} text
+ */
+export function longCode(text) {
+  const opening = OPENING.exec(text);
+  if (!opening) return null;
+  const [head, , fence, lang] = opening;
+  const closing = new RegExp(`\\n {0,3}${fence}[\`~]* *(?=\\n)`, 'g');
+  closing.lastIndex = head.length - 1;
+  const end = closing.exec(text);
+  const code = text.slice(head.length, Math.max(head.length, end ? end.index : text.length));
+  return {
+    type: 'code', raw: end ? text.slice(0, closing.lastIndex) : text, lang: lang.trim(),
+    text: end ? code : code.replace(/\n$/, ''), closed: Boolean(end),
+  };
+}
+
+/** @param {any} token */
+function draw(token) {
+  if (token.type !== 'plain') {
+    try {
+      return marked.Parser.parse([token], marked.defaults);
+    } catch {
+      // Text that cannot be drawn is still text.
+    }
+  }
+  return `<p class="plain">${escape(token.raw)}</p>`;
+}
 
 /** One block as HTML. @param {any} token */
-export const renderBlock = token => clean(marked.Parser.parse([token], marked.defaults));
+export const renderBlock = token => clean(draw(token));
+
+/** Blocks in elements of their own, as HTML that was cleaned once. @param {any[]} tokens */
+export const renderBlocks = tokens => clean(tokens.map(token => `<div class="block">${draw(token)}</div>`).join(''));
