@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import hashlib
 import json
 import re
 import uuid
@@ -13,12 +13,24 @@ from typing import Any, cast
 import orjson
 
 from core.models.wire.pieces import InvalidCall, ToolCall, ToolCallsPiece
+from core.models.wire.values import read_value
 
 MAX_RAW_SHOWN = 2000
-MAX_LITERAL = 64 * 1024
-"""Characters of Python literals that are read: reading them takes hundreds of times their size in
-memory, and no honest call is that long."""
+MAX_CALLS = 64
+"""Calls of one answer."""
 
+MAX_NAME = 128
+"""Characters of the name of a tool, and of the id of a call."""
+
+TOO_MANY = (
+    f"The model wrote more than {MAX_CALLS} tool calls in one answer; none was run. Try again, or "
+    "choose another model."
+)
+NO_OBJECT = (
+    "The arguments are not a JSON object of plain values; nothing was run. Call the tool again."
+)
+LABEL = re.compile(r"\s*+(?:```\s*+)?+(?:json\b)?+\s*+(?=\{)", re.IGNORECASE)
+"""What some models write before the object."""
 
 MARKS = re.compile(r"\\.|[\\\"'{}\[\]]", re.DOTALL)
 """What decides where an object ends; a lone backslash is the last character of its piece."""
@@ -39,6 +51,16 @@ class _Call:
     @property
     def raw(self) -> str:
         return "".join(self.parts)
+
+    @property
+    def raw_is_placeholder(self) -> bool:
+        """The first piece is an empty object: some servers send one before the arguments."""
+        return len(self.parts) == 1 and self.parts[0].strip() == "{}"
+
+    def restart(self) -> None:
+        """Forget the arguments so far."""
+        self.parts, self.looked_at, self.depth = [], 0, 0
+        self.quote, self.escaped, self.whole = "", False, False
 
     def is_complete(self) -> bool:
         """The arguments have come to their end, by their brackets; each part is looked at once."""
@@ -71,13 +93,14 @@ class CallAssembler:
         self._first_of_id: dict[str, _Call] = {}
         self._last_of_index: dict[int, _Call] = {}
         self._size = 0
+        self.too_many = False
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
     @property
     def size(self) -> int:
-        """Characters of arguments so far."""
+        """Characters of names, ids and arguments so far, also of those that were of no use."""
         return self._size
 
     def add(self, deltas: Iterable[Any]) -> None:
@@ -90,26 +113,33 @@ class CallAssembler:
         function: Any = delta.get("function")
         fields = cast("dict[str, Any]", function) if isinstance(function, dict) else delta
         name, arguments = fields.get("name"), fields.get("arguments")
+        self._size += sum(len(x) for x in (name, delta.get("id")) if isinstance(x, str))
         call = self._find(delta.get("id"), delta.get("index"), name)
+        if call is None:
+            self.too_many = True
+            return
         if not call.name and isinstance(name, str):
-            call.name = name
-        if isinstance(arguments, dict):
-            arguments = dump(cast("dict[str, Any]", arguments))
+            call.name = name[: MAX_NAME + 1]
+        if isinstance(arguments, (dict, list)):
+            arguments = dump(cast("object", arguments))
         if isinstance(arguments, str) and arguments:
+            if call.parts and call.raw_is_placeholder:
+                call.restart()
             call.parts.append(arguments)
             self._size += len(arguments)
 
-    def _find(self, call_id: object, index: object, name: object) -> _Call:
-        call_id = call_id if isinstance(call_id, str) else ""
+    def _find(self, call_id: object, index: object, name: object) -> _Call | None:
+        """The call that a delta belongs to; None: there are too many."""
+        call_id = _short(call_id) if isinstance(call_id, str) else ""
         index = index if isinstance(index, int) else None
         if call_id:
-            return self._by_id(call_id, index)
+            return self._by_id(call_id, index, name)
         known = self._last(index)
         if known is None or (name and known.name and known.is_complete()):
             return self._new("", index)
         return known
 
-    def _by_id(self, call_id: str, index: int | None) -> _Call:
+    def _by_id(self, call_id: str, index: int | None, name: object) -> _Call | None:
         if call := self._first_of_id.get(call_id):
             if index is None or call.index in (None, index):
                 return call
@@ -120,6 +150,10 @@ class CallAssembler:
             known.id = call_id
             self._first_of_id[call_id] = known
             return known
+        goes_on = known is not None and index is not None and not name and known.name
+        if known is not None and goes_on and not known.is_complete():
+            # Some servers make up an id for every chunk; only a name begins a call.
+            return known
         return self._new(call_id, index)
 
     def _last(self, index: int | None) -> _Call | None:
@@ -127,7 +161,9 @@ class CallAssembler:
             return self._calls[-1] if self._calls else None
         return self._last_of_index.get(index)
 
-    def _new(self, call_id: str, index: int | None) -> _Call:
+    def _new(self, call_id: str, index: int | None) -> _Call | None:
+        if len(self._calls) == MAX_CALLS:
+            return None
         call = _Call(call_id, index)
         self._calls.append(call)
         if call_id:
@@ -144,15 +180,22 @@ class CallAssembler:
             raw, call_id, name = call.raw, call.id or new_call_id(), clean_name(call.name)
             arguments = read_arguments(raw)
             if not name:
-                invalid.append(
-                    InvalidCall(call_id, "", raw[:MAX_RAW_SHOWN], "The call names no tool.")
-                )
+                invalid.append(invalid_call("", raw, "The call names no tool.", call_id))
+            elif len(name) > MAX_NAME:
+                why = f"No tool has a name of more than {MAX_NAME} characters; nothing was run."
+                invalid.append(invalid_call(name, raw, why, call_id))
             elif arguments is None:
-                why = "The arguments are not a JSON object; nothing was run. Call the tool again."
-                invalid.append(InvalidCall(call_id, name, raw[:MAX_RAW_SHOWN], why))
+                invalid.append(invalid_call(name, raw, NO_OBJECT, call_id))
             else:
                 calls.append(ToolCall(call_id, name, arguments))
         return ToolCallsPiece(tuple(calls), tuple(invalid))
+
+
+def _short(call_id: str) -> str:
+    """The id, or where it is very long, one that stands for it."""
+    if len(call_id) <= MAX_NAME:
+        return call_id
+    return hashlib.sha256(call_id.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def new_call_id() -> str:
@@ -170,7 +213,11 @@ def dump(value: object) -> str:
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
+        pass
+    try:
         return json.dumps(value, ensure_ascii=True, default=str)
+    except RecursionError:
+        return '"nested too deeply"'
 
 
 def read_arguments(raw: str) -> dict[str, Any] | None:
@@ -179,8 +226,13 @@ def read_arguments(raw: str) -> dict[str, Any] | None:
     text = raw.strip()
     if not text or text == "null":
         return {}
+    if label := LABEL.match(text):
+        text = text[label.end() :].removesuffix("```")
     for _ in range(2):
-        value = _parse(text)
+        try:
+            value = read_value(text)
+        except ValueError:
+            return None
         if isinstance(value, dict):
             return cast("dict[str, Any]", value)
         if not isinstance(value, str):
@@ -189,18 +241,6 @@ def read_arguments(raw: str) -> dict[str, Any] | None:
     return None
 
 
-def _parse(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        pass
-    if len(text) > MAX_LITERAL:
-        return None
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
+def invalid_call(name: str, raw: str, error: str, call_id: str = "") -> InvalidCall:
+    """A call that is answered with what was wrong with it."""
+    return InvalidCall(call_id or new_call_id(), name[:MAX_NAME], raw[:MAX_RAW_SHOWN], error)

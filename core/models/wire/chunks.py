@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-import orjson
-
 from core.events import Usage, scrub
 from core.models.errors import ModelError, classify
 from core.models.request import flatten
-from core.models.wire.calls import CallAssembler
+from core.models.wire.calls import MAX_CALLS, TOO_MANY, CallAssembler, dump
 from core.models.wire.collector import Collector
 from core.models.wire.pieces import FinishReason, Piece, ToolCallsPiece
 from core.models.wire.splitter import Splitter
@@ -18,6 +16,9 @@ from core.models.wire.tooltext import Tools, parse_reasoning
 MAX_ANSWER = 4 * 1024 * 1024
 """Characters after which an answer is cut off: a model that never stops must not fill the
 memory."""
+
+MAX_TOKENS = 1_000_000_000
+"""No call has as many; a larger figure is no figure."""
 
 CUT_CALL = (
     "The answer was cut off while the model was writing a tool call; nothing was run. Try again; "
@@ -68,10 +69,16 @@ class ChunkReader:
 
     @property
     def reported_usage(self) -> Usage | None:
-        """What the server reported, if it reported both figures."""
-        if self._prompt_tokens is None or self._completion_tokens is None:
+        """What the server reported, if it reported both figures and they can be true."""
+        if not self._prompt_tokens or self._completion_tokens is None:
+            return None
+        if self._completion_tokens == 0 and self.any_output:
             return None
         return Usage(self._prompt_tokens, self._completion_tokens)
+
+    @property
+    def _too_many(self) -> bool:
+        return self._native.too_many or len(self._splitter.calls) > MAX_CALLS
 
     @property
     def visible(self) -> str:
@@ -112,7 +119,7 @@ class ChunkReader:
                 raise self._error(chunk)
 
     def _error(self, chunk: dict[str, Any]) -> ModelError:
-        return classify(200, orjson.dumps(chunk, default=str).decode(), secrets=self._secrets)
+        return classify(200, dump(chunk), secrets=self._secrets)
 
     def _delta(self, delta: dict[str, Any]) -> None:
         # vLLM and Ollama say "reasoning", LM Studio, llama.cpp, DeepSeek and SGLang
@@ -130,7 +137,7 @@ class ChunkReader:
         if calls.__class__ is list:
             self._native.add(calls)
             self.any_output = self.any_output or bool(self._native)
-        if self._written + self._native.size > MAX_ANSWER:
+        if self._written + self._native.size > MAX_ANSWER or self._too_many:
             self.too_long = True
 
     def _parts(self, parts: list[Any]) -> None:
@@ -170,13 +177,13 @@ class ChunkReader:
         if not isinstance(usage, dict):
             return
         fields = cast("dict[str, Any]", usage)
-        prompt, completion = fields.get("prompt_tokens"), fields.get("completion_tokens")
-        total = fields.get("total_tokens")
-        if isinstance(prompt, int):
+        prompt, completion = _figure(fields, "prompt"), _figure(fields, "completion")
+        total = _figure(fields, "total")
+        if prompt is not None:
             self._prompt_tokens = prompt
-            if not isinstance(completion, int) and isinstance(total, int) and total >= prompt:
+            if completion is None and total is not None and total >= prompt:
                 completion = total - prompt
-        if isinstance(completion, int):
+        if completion is not None:
             self._completion_tokens = completion
 
     def take(self) -> list[Piece]:
@@ -192,12 +199,10 @@ class ChunkReader:
         complete = reason in ("stop", "tool_calls")
         self._finish_text(complete=complete)
         calls = self._calls(complete=complete)
+        too_many = self._too_many or (calls is not None and len(calls.calls) > MAX_CALLS)
         if calls is not None:
-            if not complete:
-                raise ModelError(
-                    "truncated",
-                    CUT_CALL,
-                )
+            if too_many or not complete:
+                raise ModelError("truncated", TOO_MANY if too_many else CUT_CALL)
             self._out.put(calls)
             return "tool_calls"
         return "length" if reason == "length" else "truncated" if reason == "truncated" else "stop"
@@ -222,3 +227,11 @@ class ChunkReader:
             calls = parse_reasoning(self._out.thought, self._tools)
             return ToolCallsPiece(calls) if calls else None
         return None
+
+
+def _figure(usage: dict[str, Any], name: str) -> int | None:
+    """A number of tokens that a server may have counted."""
+    value = usage.get(f"{name}_tokens")
+    return (
+        value if isinstance(value, int) and value is not True and 0 <= value < MAX_TOKENS else None
+    )

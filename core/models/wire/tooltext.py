@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
-import orjson
-
-from core.models.wire.calls import MAX_LITERAL, clean_name, new_call_id, read_arguments
+from core.models.wire.calls import MAX_CALLS, clean_name, new_call_id, read_arguments
 from core.models.wire.pieces import ToolCall
+from core.models.wire.values import MAX_LITERAL, behind, read_literal, read_prefix, read_value
 
 Tools: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Name of each bound tool → the properties of its JSON schema."""
-
-SPACE = re.compile(r"\s*+")
-DECODER = json.JSONDecoder(strict=False)
 
 # No pattern here looks at a character more than a fixed number of times: names are bounded, runs
 # are possessive, and what has no end reaches to the end of the text.
@@ -60,6 +55,8 @@ def parse_reasoning(text: str, tools: Tools) -> tuple[ToolCall, ...]:
         found = parse_block(match.group(), tools)
         if found is not None:
             calls.extend(found.calls)
+        if len(calls) > MAX_CALLS:
+            break
     return tuple(calls)
 
 
@@ -69,7 +66,7 @@ def _tagged(text: str, tools: Tools) -> Parsed | None:
     if "<function=" in inner:
         found = _function(inner, tools)
         return Parsed(found.calls, rest) if found else None
-    decoded = _json_prefix(inner)
+    decoded = read_prefix(inner)
     if decoded is None or inner[decoded[1] :].strip():
         return None
     return Parsed(_from_json(decoded[0], tools), rest)
@@ -93,6 +90,8 @@ def _function(text: str, tools: Tools) -> Parsed | None:
             arguments = decoded
         calls.append(ToolCall(new_call_id(), name, arguments))
         end = match.end()
+        if len(calls) > MAX_CALLS:
+            break
     return Parsed(tuple(calls), text[end:].removeprefix("\n</tool_call>")) if calls else None
 
 
@@ -103,25 +102,25 @@ def _value(text: str, schema: Any) -> Any:
     if kind == "string" or (kind is None and text[:1] not in ("[", "{")):
         return text
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return read_value(text)
+    except ValueError:
         return text
 
 
 def _mistral(text: str, tools: Tools) -> Parsed | None:
     """``[TOOL_CALLS][{…}]`` or, repeated, ``[TOOL_CALLS]name[ARGS]{…}``."""
     if NEXT_OBJECT.match(text):
-        decoded = _json_prefix(text)
+        decoded = read_prefix(text)
         return Parsed(_from_json(decoded[0], tools), text[decoded[1] :]) if decoded else None
     calls: list[ToolCall] = []
     at = 0
-    while match := MISTRAL_NAMED.match(text, at):
-        decoded = _json_prefix(text, match.end())
+    while len(calls) <= MAX_CALLS and (match := MISTRAL_NAMED.match(text, at)):
+        decoded = read_prefix(text, match.end())
         name = clean_name(match.group(1))
         if decoded is None or name not in tools or not isinstance(decoded[0], dict):
             return None
         calls.append(ToolCall(new_call_id(), name, cast("dict[str, Any]", decoded[0])))
-        at = _after(BETWEEN, text, decoded[1])
+        at = behind(BETWEEN, text, decoded[1])
     return Parsed(tuple(calls), text[at:])
 
 
@@ -129,15 +128,15 @@ def _python_tag(text: str, tools: Tools) -> Parsed | None:
     """Llama: one or several JSON objects, split by semicolons."""
     calls: list[ToolCall] = []
     at = 0
-    while NEXT_OBJECT.match(text, at):
-        decoded = _json_prefix(text, at)
+    while len(calls) <= MAX_CALLS and NEXT_OBJECT.match(text, at):
+        decoded = read_prefix(text, at)
         if decoded is None:
             return None
         some = _from_json(decoded[0], tools)
         if not some:
             return None
         calls.extend(some)
-        at = _after(SEMICOLON, text, decoded[1])
+        at = behind(SEMICOLON, text, decoded[1])
     return Parsed(tuple(calls), text[at:].replace("<|eom_id|>", ""))
 
 
@@ -151,7 +150,7 @@ def parse_pythonic(text: str, tools: Tools) -> Parsed | None:
         return None
     if not isinstance(tree, ast.List) or not tree.elts:
         return None
-    calls = [_python_call(node, tools) for node in tree.elts]
+    calls = [_python_call(node, tools) for node in tree.elts[: MAX_CALLS + 1]]
     whole = tuple(call for call in calls if call is not None)
     return Parsed(whole) if len(whole) == len(calls) else None
 
@@ -165,8 +164,8 @@ def _python_call(node: ast.expr, tools: Tools) -> ToolCall | None:
     arguments: dict[str, Any] = {}
     for keyword in node.keywords:
         try:
-            value = ast.literal_eval(keyword.value)
-        except (ValueError, TypeError):
+            value = read_literal(keyword.value)
+        except ValueError:
             return None
         if keyword.arg is None:
             return None
@@ -174,26 +173,12 @@ def _python_call(node: ast.expr, tools: Tools) -> ToolCall | None:
     return ToolCall(new_call_id(), name, arguments)
 
 
-def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
-    """The place behind what the pattern matches at ``at``."""
-    match = pattern.match(text, at)
-    return match.end() if match else at
-
-
-def _json_prefix(text: str, at: int = 0) -> tuple[Any, int] | None:
-    """The JSON value that begins at ``at``, and the place behind it."""
-    try:
-        return DECODER.raw_decode(text, _after(SPACE, text, at))
-    except (ValueError, RecursionError):
-        return None
-
-
 def _from_json(value: Any, tools: Tools) -> tuple[ToolCall, ...]:
     """Calls from one object or a list of objects; one that is no call of a known tool spoils
     all."""
     items = cast("list[Any]", value) if isinstance(value, list) else [value]
     calls: list[ToolCall] = []
-    for item in items:
+    for item in items[: MAX_CALLS + 1]:
         fields = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
         name = clean_name(str(fields.get("name") or ""))
         arguments: Any = fields.get("arguments", fields.get("parameters", {}))
