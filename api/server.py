@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -15,8 +16,8 @@ import uvicorn
 
 from api.announce import announce
 from api.app import open_web
+from api.connections import MAX_CONNECTIONS, Room, connections_in
 from api.middleware.origins import Listening
-from api.stalled import CutsOffStalled
 from core.errors import ConfigError
 from core.home.web_address import forget_address
 from core.settings.groups import ServerSettings
@@ -24,6 +25,9 @@ from core.settings.source import Loaded
 
 NEXT_PORTS = 20
 """How many ports are tried, from the usual one on."""
+OTHER_DESCRIPTORS = 200
+"""For Redis, model servers, files and the event loop itself."""
+
 GRACE = 5
 """Seconds that open requests have to end at shutdown."""
 
@@ -63,6 +67,14 @@ def _cannot(server: ServerSettings, why: str | None) -> ConfigError:
         f"cannot listen on {server.host} port {server.port} ({why}); "
         "stop what uses it, or set ASSISTANT_PORT (0 takes a free one)"
     )
+
+
+def most_connections() -> int:
+    """Connections that the web process has at once: some descriptors are left for all else."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, max(16, soft - OTHER_DESCRIPTORS))
 
 
 class _Server(uvicorn.Server):
@@ -107,13 +119,12 @@ async def run_web(loaded: Loaded, url: str, listener: socket.socket) -> None:
     async with open_web(loaded, url, Listening(port)) as web:
         config = uvicorn.Config(
             web.app,
-            http=CutsOffStalled,
+            http=connections_in(Room(most_connections())),
             log_config=None,
             access_log=False,
             server_header=False,
             date_header=True,
             proxy_headers=False,
-            h11_max_incomplete_event_size=64 * 1024,
             timeout_graceful_shutdown=GRACE,
             timeout_keep_alive=30,
             lifespan="off",
