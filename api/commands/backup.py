@@ -14,7 +14,8 @@ from api.commands.process import process_settings
 from api.commands.progress import ProgressLine
 from core.backup.write import NOTHING, Written, write_backup
 from core.errors import ConfigError
-from core.home.secrets import KEY_FILE
+from core.home.embedded import prepare_home
+from core.home.secrets import KEY_FILE, load_key
 from core.settings.groups import Settings
 
 
@@ -36,17 +37,18 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"{written.path}: {written.totals.threads} conversations of {written.totals.users} users, "
         f"{written.totals.keys} keys, {written.bytes / 1024:.0f} KiB.\n"
-        f"Not in it: {settings.home / KEY_FILE}, which opens the saved API keys and tokens. "
-        "Keep a copy of it elsewhere."
+        f"Not in it: {settings.home / KEY_FILE}, which opens the saved API keys and tokens and "
+        "proves that the backup is yours. Keep a copy of it elsewhere."
     )
     return 0
 
 
 async def _backup(settings: Settings, path: Path) -> Written:
     progress = ProgressLine("reading conversations")
+    prepare_home(settings.home)
     try:
         async with open_untouched_home(settings) as store:
-            return await write_backup(store, path, progress=progress)
+            return await write_backup(store, path, key=load_key(settings.home), progress=progress)
     finally:
         progress.close()
 

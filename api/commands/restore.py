@@ -13,9 +13,9 @@ from api.commands.home_store import open_untouched_home
 from api.commands.process import process_settings
 from api.commands.progress import ProgressLine
 from core.backup.file import Backup, check
-from core.backup.restore import Restored, check_format, restore
+from core.backup.restore import Restored, check_format, check_signature, restore
 from core.home.embedded import home_lock
-from core.home.secrets import KEY_FILE
+from core.home.secrets import KEY_FILE, existing_key
 from core.live_settings.sealed import unreadable_secrets
 from core.settings.groups import Settings
 
@@ -23,6 +23,11 @@ from core.settings.groups import Settings
 def configure(parser: argparse.ArgumentParser) -> None:
     """File and format of the summary."""
     parser.add_argument("file", metavar="FILE", type=Path, help="what `assistant backup` wrote")
+    parser.add_argument(
+        "--unsigned",
+        action="store_true",
+        help="also a backup that was not signed with the secret.key of this data folder",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -30,11 +35,17 @@ def run(args: argparse.Namespace) -> int:
     """Check the file, then fill the store; raises what the user should read."""
     settings = process_settings().settings
     # Before anything else, so that a bad file leaves no trace.
-    backup = check(args.file)
+    backup = check(args.file, key=existing_key(settings.home))
     check_format(backup)
+    check_signature(backup, unsigned=args.unsigned)
     restored, sealed = asyncio.run(_restore(settings, backup))
     if args.json:
-        summary = {"file": str(backup.path), **asdict(restored), "secrets_to_enter": sealed}
+        summary = {
+            "file": str(backup.path),
+            **asdict(restored),
+            "signed": backup.signature == "ours",
+            "secrets_to_enter": sealed,
+        }
         print(json.dumps(summary, ensure_ascii=False))
         return 0
     print(_summary(settings, backup, restored, sealed))
@@ -64,7 +75,18 @@ def _summary(settings: Settings, backup: Backup, restored: Restored, sealed: lis
         )
     if restored.expired:
         lines.append(f"{restored.expired} keys were left out: their time is over.")
+    if restored.refused:
+        lines.append(
+            f"{restored.refused} keys were left out that no backup should hold: sessions, or API "
+            "keys that no list names."
+        )
     lines.append("Every browser is signed out; password and API keys are as they were.")
+    if backup.signature != "ours":
+        lines.append(
+            "This backup is not signed, so anybody who had the file may have changed it. Look at "
+            "the API keys (assistant key list) and the model server, and set a new password if in "
+            "doubt (assistant password reset)."
+        )
     if sealed:
         lines.append(
             f"These saved secrets cannot be read here: {', '.join(sealed)}. Copy {KEY_FILE} of "

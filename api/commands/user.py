@@ -16,6 +16,7 @@ from api.commands.process import process_settings
 from api.routes.export import exported
 from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.api_keys import list_keys, revoke_key
+from core.accounts.orphans import drop_orphans
 from core.accounts.passwords import is_set_up
 from core.accounts.sessions import revoke_all_sessions
 from core.accounts.setup_token import ensure_setup_token
@@ -141,3 +142,4 @@ async def _end_access(redis: RedisClient, user_id: str) -> None:
     await revoke_all_sessions(redis, user_id)
     for key in await list_keys(redis, user_id):
         await revoke_key(redis, user_id, key["id"])
+    await drop_orphans(redis)

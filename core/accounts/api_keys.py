@@ -65,7 +65,7 @@ async def find_key(
 ) -> LiveCredential | None:
     """The key of a secret's digest, if it and its account are there. It may do what its scope says,
     and never more than the account; ``likely`` is the account that is read along."""
-    fields, role = await read_with_role(store, keys.api_key(hashed), likely)
+    fields, role = await read_with_role(store, "key", hashed, likely=likely)
     if role is None:
         return None
     scopes = EVERYTHING if fields["scope"] == "admin" else CHAT

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from core.accounts.accounts import FIRST_ACCOUNT, ROLE, Role, role_of
-from core.accounts.principal import Principal
+from core.accounts.accounts import FIRST_ACCOUNT, Role, role_of
+from core.accounts.principal import Kind, Principal
 from core.store import keys, scripts
 from core.store.client import Store
 from core.store.redis import RedisClient
+
+NAMES: dict[Kind, tuple[Callable[[str], str], Callable[[str], str]]] = {
+    "session": (keys.session, keys.sessions),
+    "key": (keys.api_key, keys.api_keys),
+}
+"""How a credential is called by its digest, and the list of them by the account."""
 
 TOUCH_SECONDS = 60
 """The time of last use is written at most once a minute: it is for people."""
@@ -46,20 +52,27 @@ async def read_fields(redis: RedisClient, name: str) -> dict[str, str]:
 
 
 async def read_with_role(
-    store: Store, name: str, likely: str = FIRST_ACCOUNT
+    store: Store, kind: Kind, hashed: str, *, likely: str = FIRST_ACCOUNT
 ) -> tuple[dict[str, str], Role | None]:
     """The fields of a credential and the role of its account, in one round trip when ``likely`` is
-    the account. No role: the credential opens nothing. Not retried; raises RedisError."""
-    call = scripts.credential(credential=name, account=keys.account(likely))
+    the account. No role: the credential opens nothing; so does one that the account's list of them
+    does not name, because nobody would see it there. Not retried; raises RedisError."""
+    name_of, index_of = NAMES[kind]
+    call = scripts.credential(
+        credential=name_of(hashed),
+        account=keys.account(likely),
+        index=index_of(likely),
+        digest=hashed,
+    )
     row: list[bytes]
-    row, stored = await store.script_once(call)
+    row, stored, named = await store.script_once(call)
     fields = as_text(dict(zip(row[::2], row[1::2], strict=True)))
     account_id = fields.get("user")
     if account_id is None:
         return {}, None
     if account_id != likely:
-        stored = await store.redis.hget(keys.account(account_id), ROLE)
-    return fields, role_of(account_id, stored)
+        return await read_with_role(store, kind, hashed, likely=account_id)
+    return fields, role_of(account_id, stored) if named else None
 
 
 def as_text(fields: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from core.accounts.accounts import FIRST_ACCOUNT, ROLE
+from core.accounts.orphans import drop_orphans
 from core.accounts.sessions import revoke_all_sessions
 from core.errors import Invalid, NotFound
 from core.store import keys
@@ -68,6 +69,7 @@ async def reset_password(redis: RedisClient, new_password: str, *, account_id: s
             pipe.delete(keys.setup_token())
         await pipe.execute()
     await revoke_all_sessions(redis, account_id)
+    await drop_orphans(redis)
 
 
 def _make_administrator(pipe: Pipeline) -> None:

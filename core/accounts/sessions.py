@@ -54,7 +54,7 @@ async def find_session(
 ) -> LiveCredential | None:
     """The session of a token's digest, if it and its account are there. It may do what the account
     may do; ``likely`` is the account that is read along."""
-    fields, role = await read_with_role(store, keys.session(hashed), likely)
+    fields, role = await read_with_role(store, "session", hashed, likely=likely)
     if role is None:
         return None
     reauth = moment(fields.get("reauth_at", ""))

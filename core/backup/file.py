@@ -1,7 +1,7 @@
 """The container of a backup; docs/backup-format.md describes it.
 
-One line of JSON (the header), a gzip stream of records (length, 4 bytes, and a msgpack array), and
-the SHA-256 of all that. Nothing in it depends on the kind or version of the server.
+One line of JSON (the header), a gzip stream of records (length, 4 bytes, and a msgpack array), the
+SHA-256 of all that, and a signature. Nothing in it depends on the kind or version of the server.
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ from typing import IO, Any, cast
 import orjson
 import ormsgpack
 
+from core.backup.bounds import MAX_RECORD, check_bounds
+from core.backup.signature import SIZE as SIGNATURE
+from core.backup.signature import Signature, Signer
 from core.backup.snapshot import Key
 from core.errors import AssistantError
 from core.store import keys
+from core.store.migrations import FORMAT_FIELD
 
-FORMAT = 1
+FORMAT = 2
+UNSIGNED_FORMAT = 1
 MAGIC = b'{"assistant_backup":'
 MAX_HEADER = 4096
 CHECKSUM = 32
@@ -32,14 +37,14 @@ PART_ITEMS = 2000
 PART_BYTES = 1 << 20
 """A key with more goes into several records, so that a restore needs little memory."""
 
-MAX_RECORD = 1 << 30
-"""Bytes; twice the longest value that Redis itself takes."""
-
 CHUNK = 1 << 20
 GZIP = 31
 """zlib's name for the gzip format."""
 
 KEY, END = "k", "e"
+
+SHOWN = 64
+"""Characters of a header's text that are shown."""
 
 
 class BackupUnusable(AssistantError):
@@ -56,23 +61,25 @@ class Backup:
     path: Path
     header: dict[str, Any]
     totals: dict[str, Any]
+    signature: Signature
 
 
 # ---- write
 
 
 class Writer:
-    """Writes header and records, and the checksum at the end."""
+    """Writes header and records, checksum and signature at the end."""
 
-    def __init__(self, file: IO[bytes], header: Mapping[str, Any]) -> None:
+    def __init__(self, file: IO[bytes], header: Mapping[str, Any], *, key: bytes) -> None:
         self._file = file
         self._checksum = hashlib.sha256()
+        self._signer = Signer(key)
         self._gzip = zlib.compressobj(6, zlib.DEFLATED, GZIP)
         self.size = 0
         self._put(orjson.dumps({"assistant_backup": FORMAT, **header}) + b"\n")
 
     def key(self, key: Key) -> None:
-        """Add a key."""
+        """Add a key. Raises BackupUnusable for one that a restore would refuse."""
         for start, items in _cut(key):
             self._record([KEY, key.name, key.type, key.expires_at, key.last_id, start, items])
 
@@ -80,15 +87,19 @@ class Writer:
         """Nothing comes after this."""
         self._record([END, dict(totals)])
         self._put(self._gzip.flush())
-        self._file.write(self._checksum.digest())
-        self.size += CHECKSUM
+        self._put(self._checksum.digest())
+        self._file.write(self._signer.digest())
+        self.size += SIGNATURE
 
     def _record(self, fields: list[Any]) -> None:
         body = ormsgpack.packb(fields)
+        if len(body) > MAX_RECORD:
+            raise BackupUnusable(f"an item of {fields[1]!r} is longer than a backup can hold")
         self._put(self._gzip.compress(LENGTH.pack(len(body)) + body))
 
     def _put(self, data: bytes) -> None:
         self._checksum.update(data)
+        self._signer.update(data)
         self._file.write(data)
         self.size += len(data)
 
@@ -124,8 +135,11 @@ def is_backup(path: Path) -> bool:
 # ---- read
 
 
-def check(path: Path) -> Backup:
-    """Read the whole file once. Raises BackupUnusable."""
+def check(path: Path, *, key: bytes | None) -> Backup:
+    """Read the whole file once. ``key`` is that of the data folder, None if there is none yet.
+
+    Raises BackupUnusable.
+    """
     with _opened(path) as file:
         header = _header(file)
         if header["assistant_backup"] > FORMAT:
@@ -133,24 +147,25 @@ def check(path: Path) -> Backup:
                 f"{path} has backup format {header['assistant_backup']}, this version reads up to "
                 f"{FORMAT}; restore it with version {header.get('product', '?')} or newer"
             )
-        _check_sum(file, path)
-        totals: dict[str, Any] = {}
+        signature = _check_sum(file, path, signed=_signature_size(header), key=key)
+        totals: dict[str, Any] | None = None
         count = 0
-        for record in _records(file, path):
+        for record in _records(file, path, header):
+            if totals is not None:
+                raise _damaged(path)
             if isinstance(record, Key):
                 count += record.start == 0
             else:
                 totals = record
-        if count != totals.get("keys"):
+        if totals is None or type(totals.get("keys")) is not int or count != totals["keys"]:
             raise _damaged(path)
-    return Backup(path, header, totals)
+    return Backup(path, header, totals, signature)
 
 
 def parts(backup: Backup) -> Iterator[Key]:
     """All keys, long ones in several parts, in the order in which they were written."""
     with _opened(backup.path) as file:
-        _header(file)
-        for record in _records(file, backup.path):
+        for record in _records(file, backup.path, _header(file)):
             if isinstance(record, Key):
                 yield record
 
@@ -173,34 +188,65 @@ def _header(file: IO[bytes]) -> dict[str, Any]:
         header: dict[str, Any] = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise _damaged(Path(file.name)) from error
-    if not all(isinstance(header.get(n), int) for n in ("assistant_backup", "state_format")):
-        raise _damaged(Path(file.name))
-    return header
+    for name in ("assistant_backup", "state_format"):
+        if type(header.get(name)) is not int or header[name] < 1:
+            raise _damaged(Path(file.name))
+    return {name: _clean(value) for name, value in header.items()}
 
 
-def _check_sum(file: IO[bytes], path: Path) -> None:
-    """Compare the checksum; the file stands where it stood."""
-    start, left = file.tell(), os.fstat(file.fileno()).st_size - CHECKSUM
+def _clean(value: object) -> object:
+    """A value of the header, fit for a terminal."""
+    if not isinstance(value, str):
+        return value
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in value[:SHOWN])
+
+
+def _signature_size(header: Mapping[str, Any]) -> int:
+    return 0 if header["assistant_backup"] == UNSIGNED_FORMAT else SIGNATURE
+
+
+def _check_sum(file: IO[bytes], path: Path, *, signed: int, key: bytes | None) -> Signature:
+    """Compare checksum and signature; the file stands where it stood."""
+    start, left = file.tell(), os.fstat(file.fileno()).st_size - CHECKSUM - signed
     file.seek(0)
-    checksum = hashlib.sha256()
+    checksum, signer = hashlib.sha256(), Signer(key or b"")
     while left > 0 and (data := file.read(min(CHUNK, left))):
         checksum.update(data)
+        signer.update(data)
         left -= len(data)
-    if left or file.read() != checksum.digest():
+    if left or file.read(CHECKSUM) != checksum.digest():
         raise _damaged(path)
+    signer.update(checksum.digest())
+    signature = file.read()
     file.seek(start)
+    if not signed:
+        return "none"
+    return "ours" if key is not None and signer.signed(signature) else "foreign"
 
 
-def _records(file: IO[bytes], path: Path) -> Iterator[Key | dict[str, Any]]:
+def _records(
+    file: IO[bytes], path: Path, header: Mapping[str, Any]
+) -> Iterator[Key | dict[str, Any]]:
     """Keys, and the totals at the end."""
     try:
-        for body in _bodies(_unzipped(file)):
-            yield _understood(ormsgpack.unpackb(body))
-    except (zlib.error, struct.error, TypeError, ValueError) as error:
+        for body in _bodies(_unzipped(file, CHECKSUM + _signature_size(header))):
+            check_bounds(body)
+            record = _understood(ormsgpack.unpackb(body))
+            if isinstance(record, Key) and record.text == keys.installation():
+                _check_installation(record, header)
+            yield record
+    except (zlib.error, struct.error, LookupError, TypeError, ValueError) as error:
         raise _damaged(path) from error
 
 
-def _unzipped(file: IO[bytes]) -> Iterator[bytes]:
+def _check_installation(key: Key, header: Mapping[str, Any]) -> None:
+    """The fields that decide whether a process starts on the store. Raises ValueError."""
+    told = key.fields().get(FORMAT_FIELD.encode()) if key.type == "hash" else None
+    if key.start or key.expires_at is not None or told != str(header["state_format"]).encode():
+        raise ValueError("the installation is of another format than the header says")
+
+
+def _unzipped(file: IO[bytes], rest: int) -> Iterator[bytes]:
     unzip = zlib.decompressobj(GZIP)
     while not unzip.eof:
         data = unzip.unconsumed_tail or file.read(CHUNK)
@@ -208,7 +254,7 @@ def _unzipped(file: IO[bytes]) -> Iterator[bytes]:
             raise ValueError("the stream ends early")
         # Bounded: a few bytes may say a gigabyte.
         yield unzip.decompress(data, CHUNK)
-    if len(unzip.unused_data + file.read(CHECKSUM + 1)) != CHECKSUM:
+    if len(unzip.unused_data + file.read(rest + 1)) != rest:
         raise ValueError("there is more than one stream")
 
 
@@ -252,7 +298,8 @@ def _sound(key: Key) -> bool:
         (key.start, int),
         (key.items, list),
     )
-    return all(isinstance(value, kind) for value, kind in about) and _fits(key.type, key.items)
+    sound = all(isinstance(value, kind) for value, kind in about)
+    return sound and bool(key.name.decode()) and _fits(key.type, key.items)
 
 
 def _fits(kind: str, items: list[Any]) -> bool:

@@ -9,14 +9,17 @@ from datetime import UTC, datetime
 
 from redis.exceptions import RedisError
 
+from core.accounts.orphans import drop_orphans
 from core.backup.file import Backup, BackupUnusable, parts, size_of
 from core.backup.fingerprint import Content
 from core.backup.snapshot import Key, Progress, Snapshot, scan, silent
 from core.errors import AssistantError, Conflict
+from core.home.secrets import KEY_FILE
 from core.store import keys
 from core.store.client import Store
 from core.store.errors import translate
 from core.store.exclusive import exclusive, running_processes
+from core.store.migrations import FORMAT_FIELD
 from core.store.opening import RESTORING_FIELD, STATE_FORMAT
 from core.store.redis import Pipeline, RedisClient
 
@@ -35,13 +38,16 @@ class RestoreIncomplete(AssistantError):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What is in the store now. ``expired``: keys whose time had come since the backup."""
+    """What is in the store now. ``expired``: keys whose time had come since the backup;
+    ``refused``: sessions, set-up links and the like, which no backup of ours holds, and API keys
+    that no list names."""
 
     keys: int
     threads: int
     users: int
     waiting: int
     expired: int
+    refused: int
 
 
 def check_format(backup: Backup) -> None:
@@ -51,6 +57,17 @@ def check_format(backup: Backup) -> None:
         raise BackupUnusable(
             f"{backup.path} holds state of format {found}, this version knows {STATE_FORMAT}; "
             f"restore it with version {backup.header.get('product', '?')} or newer"
+        )
+
+
+def check_signature(backup: Backup, *, unsigned: bool) -> None:
+    """Refuse a file that this installation did not sign, unless it is wanted all the same; those of
+    the format without signatures are taken. Raises BackupUnusable."""
+    if backup.signature == "foreign" and not unsigned:
+        raise BackupUnusable(
+            f"{backup.path} was not signed with {KEY_FILE} of this data folder: it comes from "
+            f"another installation, or was changed. Copy {KEY_FILE} of the installation that made "
+            "it into the data folder first; if that is lost and you trust the file, use --unsigned"
         )
 
 
@@ -68,7 +85,8 @@ async def restore(store: Store, backup: Backup, *, progress: Progress = silent) 
                 raise Conflict("another restore or upgrade works on this store; wait for its end")
             await _prepare(store)
             restored = await _fill(store, backup, progress)
-            await _finish(redis, restored.installation)
+            told = {FORMAT_FIELD.encode(): str(backup.header["state_format"]).encode()}
+            await _finish(redis, told | restored.installation)
     except RedisError as error:
         raise translate(error) from error
     return restored.report
@@ -135,12 +153,14 @@ async def _fill(store: Store, backup: Backup, progress: Progress) -> _Filled:
     """Write all keys but the installation's, which ends the restore; then compare."""
     written, expired, now = Content(), 0, int(time.time() * 1000)
     installation: dict[bytes, bytes] = {}
-    total = int(backup.totals["keys"])
+    total, refused = int(backup.totals["keys"]), 0
     for batch in _batches(parts(backup)):
         async with store.redis.pipeline(transaction=False) as pipe:
             for part in batch:
                 if part.expires_at is not None and part.expires_at <= now:
                     expired += part.start == 0
+                elif keys.is_transient(part.text):
+                    refused += part.start == 0
                 elif part.text == keys.installation():
                     installation = part.fields()
                 else:
@@ -150,12 +170,14 @@ async def _fill(store: Store, backup: Backup, progress: Progress) -> _Filled:
             await pipe.execute()
         progress(written.keys + expired, total)
     snapshot = await _compare(store, written)
+    orphans = await drop_orphans(store.redis)
     report = Restored(
-        total - expired,
+        total - expired - refused - orphans,
         snapshot.thread_count,
         snapshot.user_count,
         snapshot.waiting_count,
         expired,
+        refused + orphans,
     )
     return _Filled(report, installation)
 
@@ -178,6 +200,8 @@ async def _compare(store: Store, written: Content) -> Snapshot:
 async def _finish(redis: RedisClient, installation: dict[bytes, bytes]) -> None:
     """The installation's own fields, and the mark taken away, at once."""
     name = keys.installation()
+    marks = {RESTORING_FIELD.encode(), EMPTY_FIELD.encode()}
+    installation = {field: installation[field] for field in installation.keys() - marks}
     async with redis.pipeline(transaction=True) as pipe:
         pipe.delete(name)
         pipe.hset(name, mapping=installation)

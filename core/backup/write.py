@@ -54,8 +54,10 @@ def product_version() -> str:
         return "unknown"
 
 
-async def write_backup(store: Store, path: Path, *, progress: Progress = silent) -> Written:
-    """Write everything to a new file, or over an older backup.
+async def write_backup(
+    store: Store, path: Path, *, key: bytes, progress: Progress = silent
+) -> Written:
+    """Write everything to a new file, or over an older backup. ``key`` signs it.
 
     Raises FileNotWritten, Conflict, ConfigError when there is nothing or it cannot be read
     completely, StoreError.
@@ -69,12 +71,12 @@ async def write_backup(store: Store, path: Path, *, progress: Progress = silent)
     header = {"state_format": found, "product": product_version(), "created_at": created_at}
     content, snapshot, seen = Content(), Snapshot(store, progress), set[str]()
     with new_file(path) as file:
-        writer = Writer(file, header)
-        async for key in snapshot.read():
-            content.add(key)
-            writer.key(key)
+        writer = Writer(file, header, key=key)
+        async for found_key in snapshot.read():
+            content.add(found_key)
+            writer.key(found_key)
             if len(seen) <= len(PLAIN):
-                seen.add(key.text)
+                seen.add(found_key.text)
         if seen <= PLAIN:
             raise ConfigError(NOTHING)
         totals = totals_of(content, snapshot)

@@ -96,6 +96,11 @@ def load_key(home: Path) -> bytes:
     return key
 
 
+def existing_key(home: Path) -> bytes | None:
+    """The key, None when there is no file yet. Raises ConfigError."""
+    return load_key(home) if (home / KEY_FILE).exists() else None
+
+
 def create_private(path: Path, text: str) -> bool:
     """Write a whole new file of mode 0600. False, without a change, if another process was
     faster."""

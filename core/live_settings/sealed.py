@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 from pydantic import SecretStr
 
-from core.home.secrets import KEY_FILE, SecretBox, SecretUnreadable, open_box
+from core.home.secrets import SecretBox, SecretUnreadable, existing_key
 from core.settings.groups import GROUPS, LIVE_GROUPS
 from core.store import keys
 from core.store.client import Store
@@ -15,7 +15,8 @@ from core.store.client import Store
 
 async def unreadable_secrets(store: Store, home: Path) -> list[str]:
     """``group.name`` of each. Makes no key file: the old one may still be put in its place."""
-    box = open_box(home) if (home / KEY_FILE).exists() else None
+    key = existing_key(home)
+    box = SecretBox(key) if key is not None else None
     found: list[str] = []
     for group in LIVE_GROUPS:
         fields = GROUPS[group].model_fields

@@ -243,8 +243,9 @@ def touch(
 
 
 @script
-def credential(*, credential: Key, account: Key) -> Call:
-    """Read a session or an API key with the role of its account."""
+def credential(*, credential: Key, account: Key, index: Key, digest: str) -> Call:
+    """Read a session or an API key with the role of its account, and whether ``index``, the
+    account's list of them, names it."""
     ...
 
 

@@ -45,6 +45,12 @@ async def started_on(home: Path, original: Stack) -> AsyncGenerator[Stack]:
             await current.stop()
 
 
+def copy_key(home: Path, copy: Path) -> None:
+    """What the owner does before he restores elsewhere."""
+    copy.mkdir(exist_ok=True)
+    shutil.copy(home / "secret.key", copy / "secret.key")
+
+
 async def backup(home: Path, file: Path) -> dict[str, Any]:
     """Run the command; the summary."""
     done = await command(home, "backup", str(file), "--json")
@@ -70,8 +76,12 @@ async def test_a_moved_assistant_goes_on_where_it_was(tmp_path: Path) -> None:
         summary = await backup(stack.home, tmp_path / "b")
         assert (summary["threads"], summary["waiting"]) == (3, 1)
         assert SECRET.encode() not in (tmp_path / "b").read_bytes()
-        done = await command(copy, "restore", str(tmp_path / "b"))
+        refused = await command(copy, "restore", str(tmp_path / "b"))
+        assert (refused.code, copy.exists()) == (1, False)
+        assert "was not signed with secret.key of this data folder" in refused.err
+        done = await command(copy, "restore", str(tmp_path / "b"), "--unsigned")
         assert done.code == 0, done.err
+        assert "This backup is not signed" in done.out
         assert "cannot be read here: model.api_key" in done.out
         assert "1 conversations have messages that were not answered yet" in done.out
         again = await backup(copy, tmp_path / "c")
@@ -124,6 +134,7 @@ async def test_a_backup_in_the_middle_of_traffic_loses_and_repeats_nothing(
         stop.set()
         await traffic
         assert summary["waiting"] > 0, "the backup came too late to prove anything"
+        copy_key(stack.home, copy)
         assert (await command(copy, "restore", str(tmp_path / "b"))).code == 0
         async with started_on(copy, stack) as moved, moved.client() as there:
             for thread_id in threads:
@@ -139,7 +150,8 @@ async def test_this_version_goes_on_with_the_foundations_state(tmp_path: Path) -
         copy = tmp_path / "copy"
         done = await command(copy, "restore", str(FIXTURE), "--json")
         assert done.code == 0, done.err
-        assert json.loads(done.out)["secrets_to_enter"] == ["model.api_key"]
+        told = json.loads(done.out)
+        assert (told["secrets_to_enter"], told["signed"]) == (["model.api_key"], False)
         made = await command(copy, "key", "create", "--name", "test", "--scope", "admin")
         stack.key = made.out.strip()
         async with started_on(copy, stack) as moved, moved.client() as client:
@@ -191,7 +203,9 @@ async def test_an_interrupted_restore_can_be_repeated(tmp_path: Path) -> None:
     await server.stop()
     refused = await command(copy, "key", "list")
     assert (refused.code, "run `assistant restore FILE` again" in refused.err) == (2, True)
-    assert (await command(copy, "restore", str(tmp_path / "b"))).code == 0
+    copy_key(home, copy)
+    done = await command(copy, "restore", str(tmp_path / "b"))
+    assert (done.code, "is not signed" in done.out) == (0, False), done.err
     assert "x" in (await command(copy, "key", "list")).out
 
 

@@ -11,6 +11,7 @@ from core.backup.write import write_backup
 from core.conversations.hub import Hub
 from core.store.client import Store
 from core.store.opening import open_untouched_store
+from tests.support.backups import KEY
 from tests.support.desk import Desk
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.readers import open_hub
@@ -48,4 +49,4 @@ async def empty(store: Store, redis_url: str) -> AsyncGenerator[Store]:
 async def backup_file(desk: Desk, tmp_path: Path) -> Path:
     """A good backup of one conversation."""
     await desk.send(await desk.thread(), "m1")
-    return (await write_backup(desk.store, tmp_path / "good")).path
+    return (await write_backup(desk.store, tmp_path / "good", key=KEY)).path

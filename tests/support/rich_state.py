@@ -17,6 +17,7 @@ import httpx
 
 from core.backup.write import write_backup
 from core.store.opening import open_untouched_store
+from tests.support.backups import KEY
 from tests.support.stack import Stack, events, running_stack
 
 SECRET = "planted-4711-model-key"
@@ -76,7 +77,7 @@ async def _write(path: Path) -> None:
     async with running_stack() as stack:
         await make_rich_state(stack)
         async with open_untouched_store(stack.server.url) as store:
-            await write_backup(store, path)
+            await write_backup(store, path, key=KEY)
 
 
 if __name__ == "__main__":

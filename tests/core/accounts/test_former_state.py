@@ -24,6 +24,7 @@ from core.store.client import Store
 from core.store.migrations import MIGRATIONS, migrate, stored_format
 from core.store.opening import open_store, open_untouched_store
 from core.store.redis import RedisClient
+from tests.support.backups import KEY
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 FORMER = "asst:auth:owner"
@@ -38,7 +39,7 @@ THIRTY_DAYS = 30 * 86_400
 async def former(redis: RedisClient, redis_url: str) -> RedisClient:
     """What version 0.1.0 left in Redis."""
     async with open_untouched_store(redis_url, half_restored=True) as store:
-        await restore(store, check(FIXTURES / "state_v1_account.backup"))
+        await restore(store, check(FIXTURES / "state_v1_account.backup", key=KEY))
     hashed = digest(MADE["token"])
     await redis.hset(keys.session(hashed), mapping=MADE["session"])
     await redis.expire(keys.session(hashed), THIRTY_DAYS)

@@ -28,7 +28,7 @@ from core.store import keys
 from core.store.client import Store
 from core.store.connection import connect
 from core.store.opening import RESTORING_FIELD, open_store, open_untouched_store
-from tests.support.backups import written_by_hand
+from tests.support.backups import KEY, written_by_hand
 from tests.support.desk import USER, Desk
 from tests.support.waiting import wait_until
 
@@ -66,12 +66,12 @@ async def test_a_restored_store_is_identical(desk: Desk, empty: Store, tmp_path:
     await desk.claim(thread)
     ephemeral = await desk.thread(ttl=600)
     await desk.send(ephemeral, "m4")
-    written = await write_backup(desk.store, tmp_path / "b")
+    written = await write_backup(desk.store, tmp_path / "b", key=KEY)
     assert (written.totals.threads, written.totals.waiting) == (2, 2)
-    restored = await restore(empty, check(tmp_path / "b"))
+    restored = await restore(empty, check(tmp_path / "b", key=KEY))
     assert (restored.threads, restored.users, restored.expired) == (2, 1, 0)
     assert await everything(empty) == await everything(desk.store)
-    again = await write_backup(empty, tmp_path / "c")
+    again = await write_backup(empty, tmp_path / "c", key=KEY)
     assert again.totals == written.totals
     copy = Desk(empty)
     assert await copy.redis.exists(keys.lease(thread)) == 0
@@ -94,8 +94,8 @@ async def test_a_backup_holds_nothing_that_is_true_only_now(desk: Desk, tmp_path
     for name in now:
         await desk.redis.set(name, "x", ex=60)
     await desk.redis.set(f"{keys.docket_name()}:job", "x", ex=60)
-    await write_backup(desk.store, tmp_path / "b")
-    names = {key.text for key in parts(check(tmp_path / "b"))}
+    await write_backup(desk.store, tmp_path / "b", key=KEY)
+    names = {key.text for key in parts(check(tmp_path / "b", key=KEY))}
     assert names.isdisjoint({*now, keys.doorbell(), keys.lease(thread)})
     assert {name for name in names if not name.startswith("asst:")} == set()
     assert keys.inbox(thread) in names
@@ -127,10 +127,10 @@ async def test_conversations_are_of_one_moment_while_others_write(
     tasks.append(asyncio.create_task(begin()))
     await wait_until(lambda: all(len(messages) > 3 for messages in list(sent.values())[:40]))
     before = {thread: len(messages) for thread, messages in sent.items()}
-    await write_backup(desk.store, tmp_path / "b")
+    await write_backup(desk.store, tmp_path / "b", key=KEY)
     stop.set()
     await asyncio.gather(*tasks)
-    await restore(empty, check(tmp_path / "b"))
+    await restore(empty, check(tmp_path / "b", key=KEY))
     copy = Desk(empty)
     for thread, count in before.items():
         done = await copy.transcript(thread)
@@ -217,20 +217,20 @@ async def test_all_kinds_of_values_come_back(
             if expires:
                 await store.redis.expire(name, 1000)
         await store.redis.hset(keys.profile("ü"), "name", "x")
-        written = await write_backup(store, tmp_path / "b")
+        written = await write_backup(store, tmp_path / "b", key=KEY)
         async with open_untouched_store(f"{redis_url}?db=1", half_restored=True) as empty:
-            await restore(empty, check(tmp_path / "b"))
+            await restore(empty, check(tmp_path / "b", key=KEY))
             assert await everything(empty) == await everything(store)
-            assert (await write_backup(empty, tmp_path / "c")).totals == written.totals
+            assert (await write_backup(empty, tmp_path / "c", key=KEY)).totals == written.totals
 
 
 async def test_long_values_are_cut_into_parts(store: Store, empty: Store, tmp_path: Path) -> None:
     pairs = {f"field {n}": f"{n}" * 50 for n in range(30_000)}
     await store.redis.hset(keys.profile(USER), mapping=pairs)
     await store.redis.rpush(keys.cloud_spend("list"), *(b"x" * 100_000 for _ in range(40)))
-    written = await write_backup(store, tmp_path / "b")
-    assert sum(1 for _ in parts(check(tmp_path / "b"))) > written.totals.keys + 15
-    await restore(empty, check(tmp_path / "b"))
+    written = await write_backup(store, tmp_path / "b", key=KEY)
+    assert sum(1 for _ in parts(check(tmp_path / "b", key=KEY))) > written.totals.keys + 15
+    await restore(empty, check(tmp_path / "b", key=KEY))
     assert await fingerprint(empty) == await fingerprint(store)
 
 
@@ -242,7 +242,7 @@ async def test_a_store_in_use_is_never_overwritten(
 ) -> None:
     before = await everything(store)
     with pytest.raises(Conflict, match="never overwrites"):
-        await restore(store, check(backup_file))
+        await restore(store, check(backup_file, key=KEY))
     assert await everything(store) == before
     async with open_store(f"unix://{store.redis.connection_pool.connection_kwargs['path']}"):
         pass  # no mark is left: the store still starts
@@ -255,7 +255,7 @@ async def test_a_restore_that_died_before_it_looked_erases_nothing(
     await store.redis.hset(keys.installation(), RESTORING_FIELD, "2031-01-03")
     before = await everything(store)
     with pytest.raises(Conflict, match="never overwrites"):
-        await restore(store, check(backup_file))
+        await restore(store, check(backup_file, key=KEY))
     after = await everything(store)
     assert after.keys() == before.keys()
     assert await store.redis.hget(keys.installation(), RESTORING_FIELD) is None
@@ -266,7 +266,7 @@ async def test_a_first_start_is_no_data(backup_file: Path, empty: Store, redis_u
         await started.redis.set(keys.setup_token(), "x", ex=60)
         await started.redis.set(keys.graph_drawing(), "{}")
         await started.redis.zadd(keys.workers(), {"w": 1})
-    assert (await restore(empty, check(backup_file))).threads == 1
+    assert (await restore(empty, check(backup_file, key=KEY))).threads == 1
 
 
 async def test_running_processes_are_in_the_way(
@@ -277,7 +277,7 @@ async def test_running_processes_are_in_the_way(
         await pubsub.subscribe(keys.settings_changed())
         await wait_until(lambda: pubsub.get_message(timeout=0.1))
         with pytest.raises(Conflict, match="stop all of its processes"):
-            await restore(empty, check(backup_file))
+            await restore(empty, check(backup_file, key=KEY))
     await client.aclose()
     assert await empty.redis.hlen(keys.installation()) == 0
 
@@ -295,7 +295,7 @@ async def test_an_interrupted_restore_keeps_everybody_out_until_it_is_repeated(
     with pytest.raises(ConfigError, match="did not finish"):
         async with open_untouched_store(url):
             pass
-    await restore(empty, check(backup_file))
+    await restore(empty, check(backup_file, key=KEY))
     assert await everything(empty) == await everything(store)
     async with open_store(url):
         pass
@@ -307,10 +307,10 @@ async def test_a_store_without_room_says_so_and_stays_marked(
     await store.redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(StoreFull, match="out of memory"):
-            await restore(empty, check(backup_file))
+            await restore(empty, check(backup_file, key=KEY))
     finally:
         await store.redis.config_set("maxmemory", 0)
-    assert (await restore(empty, check(backup_file))).threads == 1
+    assert (await restore(empty, check(backup_file, key=KEY))).threads == 1
 
 
 # ---- secrets
@@ -326,11 +326,13 @@ async def test_secrets_stay_sealed_and_missing_keys_are_named(
     planted = "planted-4711-secret"
     live = LiveSettings(loaded, store, open_box(old))
     await live.save("model", {"api_key": SecretStr(planted), "name": "m"})
-    await write_backup(store, tmp_path / "b")
-    held = [bytes(part) for key in parts(check(tmp_path / "b")) for part in flat(key.items)]
+    await write_backup(store, tmp_path / "b", key=KEY)
+    held = [
+        bytes(part) for key in parts(check(tmp_path / "b", key=KEY)) for part in flat(key.items)
+    ]
     assert planted.encode() not in b"".join(held)
     assert (old / KEY_FILE).read_bytes().strip() not in b"".join(held)
-    await restore(empty, check(tmp_path / "b"))
+    await restore(empty, check(tmp_path / "b", key=KEY))
     assert await unreadable_secrets(empty, new) == ["model.api_key"]
     assert not (new / KEY_FILE).exists()
     open_box(new)
@@ -352,7 +354,7 @@ def flat(items: list[Any]) -> list[bytes]:
 
 async def test_nothing_is_no_backup(store: Store, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to back up"):
-        await write_backup(store, tmp_path / "b")
+        await write_backup(store, tmp_path / "b", key=KEY)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -360,10 +362,10 @@ async def test_a_file_that_is_something_else_is_not_overwritten(desk: Desk, tmp_
     await desk.thread()
     (tmp_path / "thesis").write_text("years of work")
     with pytest.raises(Conflict, match="is no backup"):
-        await write_backup(desk.store, tmp_path / "thesis")
+        await write_backup(desk.store, tmp_path / "thesis", key=KEY)
     assert (tmp_path / "thesis").read_text() == "years of work"
-    await write_backup(desk.store, tmp_path / "b")
+    await write_backup(desk.store, tmp_path / "b", key=KEY)
     first = (tmp_path / "b").read_bytes()
     await desk.thread()
-    await write_backup(desk.store, tmp_path / "b")
+    await write_backup(desk.store, tmp_path / "b", key=KEY)
     assert (tmp_path / "b").read_bytes() != first

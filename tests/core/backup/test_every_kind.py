@@ -18,6 +18,7 @@ from core.backup.write import write_backup
 from core.conversations.transcript import pack_record
 from core.store import keys
 from core.store.kinds import Kind
+from tests.support.backups import KEY
 from tests.support.desk import USER, Desk
 
 PLANT: dict[str, Sequence[str]] = {
@@ -65,8 +66,8 @@ async def test_a_backup_holds_the_kinds_that_it_should(desk: Desk, tmp_path: Pat
     await plant(desk)
     there = await stored(desk)
     assert set(there.values()) == {kind for kind in keys.KINDS if kind.stored}
-    await write_backup(desk.store, tmp_path / "b")
-    found = {key.text for key in parts(check(tmp_path / "b"))}
+    await write_backup(desk.store, tmp_path / "b", key=KEY)
+    found = {key.text for key in parts(check(tmp_path / "b", key=KEY))}
     assert found == {name for name, kind in there.items() if kind.backup != "left out"}
 
 

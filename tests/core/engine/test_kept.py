@@ -23,6 +23,7 @@ from core.engine.kept import (
 from core.errors import Fenced
 from core.store import keys
 from core.store.client import Store
+from tests.support.backups import KEY
 from tests.support.desk import USER, Desk
 
 NAMES = [result_id("t.r", f"call_{number}") for number in range(40)]
@@ -103,8 +104,8 @@ async def test_a_backup_holds_it(desk: Desk, empty: Store, tmp_path: Path) -> No
     thread = await desk.thread()
     await desk.send(thread)
     await KeptResults(desk.store).keep(await desk.claim(thread), NAMES[0], "x" * 5000)
-    written = await write_backup(desk.store, tmp_path / "backup")
-    await restore(empty, check(written.path))
+    written = await write_backup(desk.store, tmp_path / "backup", key=KEY)
+    await restore(empty, check(written.path, key=KEY))
     assert await KeptResults(empty).read(thread, NAMES[0]) == "x" * 5000
 
 

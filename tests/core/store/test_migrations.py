@@ -20,6 +20,7 @@ from core.store.exclusive import exclusive
 from core.store.migrations import MIGRATIONS, Migration, migrate, stored_format
 from core.store.opening import STATE_FORMAT, open_store, open_untouched_store
 from core.store.redis import RedisClient
+from tests.support.backups import KEY
 from tests.support.waiting import wait_until
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -36,7 +37,7 @@ async def foundation(redis: RedisClient, redis_url: str) -> AsyncGenerator[Store
     """The state that version 0.1.0 wrote in a real run (tests/support/rich_state.py)."""
     assert await redis.dbsize() == 0
     async with open_untouched_store(redis_url, half_restored=True) as store:
-        await restore(store, check(FIXTURES / "state_v1.backup"))
+        await restore(store, check(FIXTURES / "state_v1.backup", key=KEY))
         yield store
 
 
