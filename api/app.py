@@ -54,7 +54,7 @@ def create_app(process: Process, listening: Listening) -> tuple[FastAPI, Streams
         listening=listening,
         away=looks.away,
     )
-    mount_dashboard(app, looks)
+    mount_dashboard(app, looks, is_set_up=auth.sign_in.is_set_up)
     app.add_middleware(HttpMeter)  # last: around all others
     return app, parts.streams
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 HOME = "/"
 SIGN_IN = "/login"
+SET_UP = "/setup"
 
 OURS = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 """A path of ours, with its query. Browsers read a backslash as a slash and drop tabs and line ends,

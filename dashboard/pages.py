@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,9 +14,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from core.errors import ConfigError
+from core.errors import ConfigError, StoreError
 from core.settings.schema import forms as settings_forms
-from dashboard.addresses import SIGN_IN, destination, sign_in_address
+from dashboard.addresses import SET_UP, SIGN_IN, destination, sign_in_address
 from dashboard.failures import FAILURES
 from dashboard.i18n import COOKIE as LANGUAGE_COOKIE
 from dashboard.i18n import Catalogue, choose_language, load_catalogues
@@ -30,6 +31,9 @@ OPEN_FILES = (f"{FILES}/",)
 HAND_MADE = frozenset({"model", "cloud", "orchestrator"})
 """Groups of settings with a card of their own in templates/settings.html; others get a plain
 one."""
+
+PATIENCE = 2.0
+"""Seconds that a stranger waits for the store to say whether there is an administrator."""
 
 THEME_COOKIE = "asst_theme"
 THEMES = ("light", "dark")
@@ -77,7 +81,7 @@ PAGES = (
     Page("chat", ("/", "/t/{thread_id}"), title="app.name", modules=CHAT_MODULES, values=failures),
     Page("settings", ("/settings",), menu="settings", values=cards),
     Page("login", (SIGN_IN,), guarded=False),
-    Page("setup", ("/setup",), guarded=False),
+    Page("setup", (SET_UP,), guarded=False),
 )
 
 
@@ -88,6 +92,11 @@ class RevalidatedFiles(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers["Cache-Control"] = "no-cache"
         return response
+
+
+async def always() -> bool:
+    """There is an administrator."""
+    return True
 
 
 @dataclass(frozen=True)
@@ -125,24 +134,29 @@ def open_looks() -> Looks:
     return Looks(Jinja2Templates(HERE / "templates"), load_catalogues(HERE / "locale"))
 
 
-def mount_dashboard(app: FastAPI, looks: Looks | None = None) -> None:
+def mount_dashboard(
+    app: FastAPI, looks: Looks | None = None, *, is_set_up: Callable[[], Awaitable[bool]] = always
+) -> None:
     """Add the pages, the static files and the security headers of all answers.
 
+    While ``is_set_up`` says no, strangers are sent to the set-up page: nobody can sign in yet.
     Middleware added later runs outside ours, so call this after adding the rest. Raises ConfigError
     for a broken entry of ``PAGES``.
     """
-    app.include_router(pages(looks or open_looks(), PAGES))
+    app.include_router(pages(looks or open_looks(), PAGES, is_set_up=is_set_up))
     app.mount(FILES, RevalidatedFiles(directory=STATIC), name="static")
     app.add_middleware(SecurityHeaders)
 
 
-def pages(looks: Looks, listed: Sequence[Page]) -> APIRouter:
+def pages(
+    looks: Looks, listed: Sequence[Page], *, is_set_up: Callable[[], Awaitable[bool]] = always
+) -> APIRouter:
     """The router of all pages. Guarded ones read ``request.state.user``, which the API sets."""
     router = APIRouter(include_in_schema=False)
     menu = menu_of(listed)
     for page in listed:
         check(page, looks)
-        handler = _handler(page, looks, {"modules": modules_of(page), "menu": menu})
+        handler = _handler(page, looks, {"modules": modules_of(page), "menu": menu}, is_set_up)
         for path in page.paths:
             router.add_api_route(path, handler, methods=["GET"], name=page.name)
     return router
@@ -183,12 +197,18 @@ def modules_of(page: Page) -> list[str]:
 
 
 def _handler(
-    page: Page, looks: Looks, values: Mapping[str, Any]
+    page: Page,
+    looks: Looks,
+    values: Mapping[str, Any],
+    is_set_up: Callable[[], Awaitable[bool]],
 ) -> Callable[[Request], Awaitable[Response]]:
     context = {**values, **page.values()}
 
     async def show(request: Request) -> Response:
         known = _user(request) is not None
+        inside = page.guarded or SIGN_IN in page.paths
+        if inside and not known and not await _or_yes(is_set_up):
+            return RedirectResponse(SET_UP, 303)
         if page.guarded and not known:
             there = sign_in_address(request.url.path, request.url.query)
             return RedirectResponse(there, 303)
@@ -197,6 +217,15 @@ def _handler(
         return looks.page(request, page.name, **context)
 
     return show
+
+
+async def _or_yes(ask: Callable[[], Awaitable[bool]]) -> bool:
+    """The answer; yes while nobody can tell, for the sign-in page says why."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await ask()
+    except (StoreError, TimeoutError):
+        return True
 
 
 def _user(request: Request) -> object:

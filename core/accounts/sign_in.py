@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from redis.exceptions import RedisError
+
 from core.accounts.accounts import FIRST_ACCOUNT
 from core.accounts.credentials import digest, now
 from core.accounts.directory import Directory
@@ -22,7 +24,7 @@ from core.accounts.passwords import (
 from core.accounts.principal import Principal
 from core.accounts.sessions import create_session, revoke_session
 from core.accounts.setup_token import forget_setup_token, is_setup_token
-from core.errors import Conflict, Forbidden, Gone, Unauthorized
+from core.errors import Conflict, Forbidden, Gone, StoreUnavailable, Unauthorized
 from core.settings.groups import SecuritySettings
 from core.store import keys, scripts
 from core.store.client import Store
@@ -48,6 +50,13 @@ class SignIn:
     directory: Directory
     security: Callable[[], SecuritySettings]
     home: Path
+
+    async def is_set_up(self) -> bool:
+        """Whether there is an administrator who can sign in. Raises StoreUnavailable."""
+        try:
+            return await is_set_up(self.store.redis)
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable("Redis does not answer") from error
 
     async def set_up(self, token: str, password: str, visitor: Visitor) -> str:
         """Make the administrator; the value is the token of a session.

@@ -74,7 +74,11 @@ async def scripted_model() -> AsyncGenerator[str]:
 async def test_from_nothing_to_an_answer_with_a_tool(chromium: Browser) -> None:
     async with scripted_model() as model, started() as (url, token):
         watch = Watch(chromium, url, World())
-        page = await watch.open(f"/setup#{token}", signed_in=False)
+        page = await watch.open("/", signed_in=False)
+        await page.wait_for_url("**/setup")
+        await expect(page.get_by_label("Set-up token")).to_be_visible()
+        await page.goto("about:blank")
+        await page.goto(f"{url}/setup#{token}")
         await page.locator("#password").fill("correct horse")
         await page.locator("#repeat").fill("correct horse")
         await page.keyboard.press("Enter")

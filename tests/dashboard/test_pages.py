@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import dashboard
-from core.errors import ConfigError
+from core.errors import ConfigError, StoreUnavailable
 from dashboard.addresses import destination, sign_in_address
 from dashboard.pages import PAGES, Page, mount_dashboard, open_looks, pages
 
@@ -83,6 +83,36 @@ async def test_strangers_are_sent_to_sign_in(
     answer = await client.get(path, headers={"x-user": ""})
     assert answer.status_code == 303
     assert answer.headers["location"] == target
+
+
+@pytest.mark.parametrize("path", ["/", "/t/t1", "/settings", "/login", "/login?next=%2Ft%2Ft1"])
+async def test_before_the_set_up_every_way_leads_to_it(path: str) -> None:
+    answers = iter((False, True))
+
+    async def is_set_up() -> bool:
+        return next(answers)
+
+    app = FastAPI()
+    mount_dashboard(app, is_set_up=is_set_up)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        before = await client.get(path)
+        assert (before.status_code, before.headers["location"]) == (303, "/setup")
+        assert (await client.get("/setup")).status_code == 200
+        after = await client.get(path)
+        assert after.headers.get("location", "/login").startswith("/login")
+
+
+async def test_a_store_that_is_away_leads_to_sign_in() -> None:
+    async def is_set_up() -> bool:
+        raise StoreUnavailable("Redis does not answer")
+
+    app = FastAPI()
+    mount_dashboard(app, is_set_up=is_set_up)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.get("/")).headers["location"] == "/login"
+        assert (await client.get("/login")).status_code == 200
 
 
 async def test_who_is_signed_in_needs_no_login_page(client: httpx.AsyncClient) -> None:
