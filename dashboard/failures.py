@@ -28,6 +28,7 @@ MODEL_FAILURES: Mapping[str, Failure] = {
     "unreachable": Failure("base_url"),
     "auth": Failure("api_key"),
     "loading": Failure(),
+    "busy": Failure(),
     "no_model": Failure("name"),
     "no_tools": Failure("name"),
     "context_overflow": Failure("name", restart=True),

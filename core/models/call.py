@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from core.events import Usage
 from core.metrics import MODEL_ERRORS
+from core.models.call_request import Fallback, Request, Timing
 from core.models.errors import ModelError
-from core.models.estimate import messages_tokens, text_tokens, tools_tokens
+from core.models.estimate import text_tokens
+from core.models.patience import WAITS, Patience
 from core.models.recovery import NO_TOOLS_NOTICE, Recovery
+from core.models.reported import Reported, label
 from core.models.request import Options, build, encode
 from core.models.servers.capabilities import Capabilities, learned
 from core.models.servers.servers import Servers, Target
@@ -21,49 +24,9 @@ from core.models.wire.pieces import Finish, FinishReason, NoticePiece, Piece, Us
 from core.models.wire.sse import Chunk
 from core.models.wire.tooltext import known_tools
 from core.models.wire.transport import AnswerStream, StaleConnection, Transport
-from core.settings.groups import Settings
 
 SILENT_CUT_LEAST = 1000
 """No real context is smaller: a server that reports fewer prompt tokens counts in another way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Seconds: how long silence lasts before the user is told, what to wait after a finish reason
-    for the usage, pauses while a model loads, and how often the user hears of the loading."""
-
-    notice_after: float = 10
-    finish_grace: float = 3
-    backoff: tuple[float, ...] = (0.5, 1, 2, 4, 5)
-    loading_notice_every: float = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the caller wants."""
-
-    messages: Sequence[Mapping[str, Any]]
-    tools: Sequence[Mapping[str, Any]] | None
-    settings: Settings
-    user_id: str
-    thread_id: str
-    tool_choice: str | None = None
-    max_tokens: int | None = None
-    response_format: Mapping[str, Any] | None = None
-
-    def estimate(self) -> int:
-        """Tokens of the prompt."""
-        return messages_tokens(self.messages) + tools_tokens(self.tools)
-
-
-class Fallback(Protocol):
-    """The cloud, if the user switched it on."""
-
-    async def start(
-        self, request: Request, failed: ModelError
-    ) -> AsyncGenerator[list[Piece]] | None:
-        """The cloud's answer, or None when it may not or cannot be asked."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +37,7 @@ class Plan:
     known: Capabilities
     body: dict[str, Any]
     reader: ChunkReader
+    reported: Reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +70,7 @@ class Call:
         self._transport = transport
         self._timing = timing
         self._fallback = fallback
-        self._now = asyncio.get_running_loop().time
+        self._patience = Patience(request.settings.model, timing)
         self._recovery = Recovery()
         self._plan: Plan | None = None
         self._opening: asyncio.Task[Reading] | None = None
@@ -115,13 +79,7 @@ class Call:
         self._error: ModelError | None = None
         self._ended = False
         self._retried: set[str] = set()
-        self._heard_at = 0.0
-        self._chunk_at = 0.0
-        self._tell_at = 0.0
-        self._tell_every = timing.notice_after
-        self._loading_since: float | None = None
-        self._loading_told = 0.0
-        self._loading_tries = 0
+        self._early_reason = False
 
     async def next(self) -> list[Piece] | None:
         """The next pieces. Raises ModelError, after all that came before it was handed out."""
@@ -155,7 +113,7 @@ class Call:
             await self._cloud.aclose()
         plan = self._plan
         if self.usage is None and plan is not None and plan.reader.any_output:
-            self.usage = self._count(plan.reader)
+            self.usage = self._count(plan)
 
     async def _drop_stream(self) -> None:
         reading, self._reading = self._reading, None
@@ -174,20 +132,17 @@ class Call:
     async def _open(self) -> list[Piece] | Reading:
         """Wait for the headers; pieces are notices while that takes long."""
         if self._opening is None:
-            self._reset_silence()
+            self._patience.begin()
             self._opening = asyncio.create_task(self._send())
         limit = self._request.settings.model.first_byte_timeout
-        await asyncio.wait({self._opening}, timeout=self._next_wait(limit))
+        await asyncio.wait({self._opening}, timeout=self._patience.next_wait(limit))
         if not self._opening.done():
-            return self._silence(limit)
+            return self._patience.silence(limit)
         opening, self._opening = self._opening, None
         return opening.result()
 
     async def _send(self) -> Reading:
-        if self._loading_tries:
-            pauses = self._timing.backoff
-            await asyncio.sleep(pauses[min(self._loading_tries, len(pauses)) - 1])
-            self._reset_silence()
+        await self._patience.pause()
         plan = self._plan = await self._make_plan()
         stream = await self._transport.post_stream(
             f"{plan.target.base_url}/chat/completions",
@@ -216,7 +171,7 @@ class Call:
             close_only=bool(known.close_only_think),
             secrets=(target.api_key,),
         )
-        return Plan(target, known, body, reader)
+        return Plan(target, known, body, reader, Reported())
 
     # ---- reading
 
@@ -224,73 +179,70 @@ class Call:
         stream, reader = reading.stream, reading.plan.reader
         model = self._request.settings.model
         while True:
-            limit = model.idle_timeout if reader.any_chunk else model.first_byte_timeout
-            wait = self._timing.finish_grace if reader.finish_reason else self._next_wait(limit)
+            # The first chunk of many servers only names the role, long before the first token.
+            begun = reader.any_output or reader.finish_reason
+            limit = model.idle_timeout if begun else model.first_byte_timeout
+            over = self._seems_over(reader)
+            wait = self._timing.finish_grace if over else self._patience.next_wait(limit)
             try:
                 chunks = await stream.read(wait)
             except (TimeoutError, ModelError) as error:
-                if reader.finish_reason:
+                broken = isinstance(error, ModelError)
+                if reader.finish_reason and (broken or over or self._patience.is_over(limit)):
                     # The answer was complete; only the polite end is missing.
-                    return await self._finish(reading.plan)
-                if isinstance(error, ModelError):
+                    return await self._finish(reading)
+                if broken:
                     raise
-                if notices := self._silence(limit):
+                if notices := self._patience.silence(limit):
                     return notices
                 continue
-            self._add(reader, chunks)
+            self._add(reading.plan, chunks)
             if stream.ended or reader.too_long:
-                return await self._finish(reading.plan)
+                return await self._finish(reading)
             if pieces := reader.take():
                 return pieces
 
-    def _add(self, reader: ChunkReader, chunks: list[Chunk]) -> None:
-        self._heard_at = self._now()
-        if chunks:
-            self._reset_silence()
+    def _seems_over(self, reader: ChunkReader) -> bool:
+        """Whether the finish reason is the last word. Some servers send one with their first chunk,
+        or with every chunk: those are read to ``[DONE]``."""
+        return bool(reader.finish_reason) and reader.any_output and not self._early_reason
+
+    def _add(self, plan: Plan, chunks: list[Chunk]) -> None:
+        self._patience.heard(chunk=bool(chunks))
+        reader, reported = plan.reader, plan.reported
         for chunk in chunks:
+            had_reason = reader.finish_reason is not None
+            before = _size(reader) if had_reason else 0
             reader.add(chunk)
+            reported.add(chunk)
+            if had_reason and _size(reader) > before:
+                self._early_reason = True
 
-    def _reset_silence(self) -> None:
-        self._heard_at = self._chunk_at = self._now()
-        self._tell_every = self._timing.notice_after
-        self._tell_at = self._heard_at + self._tell_every
-
-    def _next_wait(self, limit: float) -> float:
-        return max(0.001, min(self._tell_at, self._heard_at + limit) - self._now())
-
-    def _silence(self, limit: float) -> list[Piece]:
-        """Nothing came for a while: tell the user, more and more rarely, or give up.
-
-        Comments of the server are signs of life, but no answer. Raises ModelError(stalled).
-        """
-        now = self._now()
-        if now - self._heard_at >= limit:
-            raise ModelError(
-                "stalled",
-                f"The model sent nothing for {limit:g} s. Look at the model server, then try "
-                "again.",
-            )
-        if now < self._tell_at:
-            return []
-        self._tell_every *= 2
-        self._tell_at = now + self._tell_every
-        seconds = now - self._chunk_at
-        return [NoticePiece("info", f"Still waiting for the model … ({seconds:.0f} s)")]
-
-    async def _finish(self, plan: Plan) -> list[Piece]:
-        reader = plan.reader
+    async def _finish(self, reading: Reading) -> list[Piece]:
+        plan, stream, reader = reading.plan, reading.stream, reading.plan.reader
         if not reader.any_chunk:
             raise ModelError(
                 "garbage", "The model server sent an empty answer. Look at its log, then try again."
             )
+        if reader.finish_reason is None and (stream.done or not stream.is_event_stream):
+            # Not every server names a reason, but all of this one's answer is here.
+            reader.finish_reason = "stop"
         reason = reader.end()
         await self._learn(plan)
-        usage = self.usage = self._count(reader)
+        usage = self.usage = self._count(plan)
         pieces = reader.take()
         pieces += self._remarks(plan, reason, usage)
-        pieces += [UsagePiece(usage), Finish(reason, usage, plan.target.model)]
+        pieces += [UsagePiece(usage), Finish(reason, usage, self._label(plan))]
         self._ended = True
         return pieces
+
+    def _label(self, plan: Plan) -> str:
+        """The model that answered, by its own server's word; it may be another than the listed."""
+        target, answered = plan.target, plan.reported.model
+        another = target.found and answered not in ("", target.model)
+        if another and self._servers.first_in_a_while(target, "answered by another"):
+            self._servers.forget(self._request.settings.model)
+        return label(answered or target.model)
 
     def _remarks(self, plan: Plan, reason: FinishReason, usage: Usage) -> list[Piece]:
         remarks: list[Piece] = []
@@ -314,10 +266,11 @@ class Call:
             remarks.append(NoticePiece("warning", text))
         return remarks
 
-    def _count(self, reader: ChunkReader) -> Usage:
+    def _count(self, plan: Plan) -> Usage:
         """What the server reported, else an estimate."""
-        if (reported := reader.reported_usage) is not None:
+        if (reported := plan.reported.usage) is not None:
             return reported
+        reader = plan.reader
         written = text_tokens(reader.thought) + text_tokens(reader.visible)
         written += reader.call_characters // 4
         return Usage(self._request.estimate(), written, estimated=True)
@@ -329,7 +282,7 @@ class Call:
             changes["close_only_think"] = True
         if changes:
             await self._servers.change(plan.target, lambda known: learned(known, **changes))
-        if (reported := plan.reader.reported_usage) is not None:
+        if (reported := plan.reported.usage) is not None:
             await self._windows.took(plan.target, plan.known, reported.prompt_tokens)
 
     # ---- failing
@@ -337,13 +290,13 @@ class Call:
     async def _failed(self, error: ModelError) -> list[Piece]:
         MODEL_ERRORS.labels("local", error.kind).inc()
         await self._drop_stream()
-        reader = self._plan.reader if self._plan is not None else None
-        if reader is not None and reader.any_output:
+        plan = self._plan
+        if plan is not None and plan.reader.any_output:
             # Never again from the start: the user has seen a part of it, or a tool was half called.
             self._error = error
-            reader.flush()
-            self.usage = self._count(reader)
-            return [*reader.take(), UsagePiece(self.usage)]
+            plan.reader.flush()
+            self.usage = self._count(plan)
+            return [*plan.reader.take(), UsagePiece(self.usage)]
         notices = await self._again(error)
         if notices is not None:
             return notices
@@ -355,8 +308,8 @@ class Call:
 
     async def _again(self, error: ModelError) -> list[Piece] | None:
         """Prepare another attempt and say what the user should know; None: give up."""
-        if error.kind == "loading":
-            return self._wait_for_loading()
+        if error.kind in WAITS:
+            return self._patience.wait_for(error.kind)
         plan = self._plan
         if plan is None:
             return None
@@ -379,22 +332,13 @@ class Call:
         self._retried.add(what)
         return True
 
-    def _wait_for_loading(self) -> list[Piece] | None:
-        now = self._now()
-        if self._loading_since is None:
-            self._loading_since, self._loading_told = now, float("-inf")
-        waited = now - self._loading_since
-        if waited >= self._request.settings.model.loading_timeout:
-            return None
-        self._loading_tries += 1
-        if now - self._loading_told < self._timing.loading_notice_every:
-            return []
-        self._loading_told = now
-        since = f" ({waited:.0f} s)" if waited >= 1 else ""
-        return [NoticePiece("info", f"The model is loading …{since}")]
-
 
 def _extra(request: Request, known: Capabilities) -> dict[str, Any] | None:
     if request.response_format is None or known.json_schema is False:
         return None
     return {"response_format": request.response_format}
+
+
+def _size(reader: ChunkReader) -> int:
+    """Characters of the answer so far."""
+    return len(reader.visible) + len(reader.thought) + reader.call_characters

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessageChunk, convert_to_messages
 from langchain_openai import ChatOpenAI
 
 from core.events import Usage
-from core.models.call import Request
+from core.models.call_request import Request
 from core.models.errors import ModelError, classify
 from core.models.estimate import text_tokens
 from core.models.request import flatten, normalise

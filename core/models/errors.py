@@ -14,6 +14,7 @@ ErrorKind = Literal[
     "unreachable",
     "auth",
     "loading",
+    "busy",
     "no_model",
     "no_tools",
     "context_overflow",
@@ -33,6 +34,7 @@ ADVICE: dict[ErrorKind, str] = {
     "model.base_url is right.",
     "auth": "The model server refuses the key. Check model.api_key.",
     "loading": "The model is still loading. Wait a little and try again.",
+    "busy": "The model server is busy with other requests. Wait a little and try again.",
     "no_model": "The model is not there. Load or download it in your model server, or choose "
     "another name.",
     "no_tools": "This model or server cannot use tools. Choose a model with tool support, or "
@@ -42,8 +44,8 @@ ADVICE: dict[ErrorKind, str] = {
     "template": "The model's chat template refuses this conversation. Update the model or its "
     "template.",
     "bad_parameter": "The model server refuses a parameter of the request.",
-    "truncated": "The answer was cut off before its end. Try again; if it keeps happening, raise "
-    "model.max_tokens or the context size.",
+    "truncated": "The connection to the model server broke within the answer. Check that the "
+    "server still runs and look at its log, then try again.",
     "stalled": "The model stopped sending. Look at the model server's log, then try again.",
     "garbage": "The server's answer is not the OpenAI protocol. Check that model.base_url ends "
     "with /v1.",
@@ -51,7 +53,7 @@ ADVICE: dict[ErrorKind, str] = {
 }
 
 RETRYABLE: frozenset[ErrorKind] = frozenset(
-    {"unreachable", "loading", "truncated", "stalled", "garbage", "other"}
+    {"unreachable", "loading", "busy", "truncated", "stalled", "garbage", "other"}
 )
 
 OPTIONAL_PARAMETERS = (
@@ -101,6 +103,20 @@ LOADING = re.compile(
     r"\bloading (?:the )?model|model is (?:currently |still )?(?:being loaded|loading)|starting up",
     re.IGNORECASE,
 )
+FAILED_TO_LOAD = re.compile(
+    r"(?:error|failed|failure|unable|could not|cannot) (?:when |while )?(?:to )?load(?:ing)?\b"
+    r"|load(?:ing)? (?:of the model )?failed|out of memory|unable to allocate|failed to allocate"
+    r"|process has terminated|exited unexpectedly|insufficient (?:memory|system resources)",
+    re.IGNORECASE,
+)
+"""A model that will not be there, however long one waits."""
+BUSY = re.compile(
+    r"\bbusy\b|overloaded|pending requests|too many (?:concurrent )?requests|rate.?limit"
+    r"|no (?:available )?slots?\b|queue is full|at capacity",
+    re.IGNORECASE,
+)
+SPENT = re.compile(r"insufficient_quota|\bquota\b|billing|credit", re.IGNORECASE)
+"""A limit that waiting does not help against."""
 NO_TOOLS = re.compile(
     r"does not support tools|--enable-auto-tool-choice|tools param requires"
     r"|tool(?: use| calling|s)? (?:is|are) not supported",
@@ -226,7 +242,9 @@ def _kind(status: int, said: Said) -> ErrorKind:
         (NO_TOOLS, "no_tools"),
         (TEMPLATE, "template"),
         (NO_MODEL, "no_model"),
+        (FAILED_TO_LOAD, "other"),
         (LOADING, "loading"),
+        (SPENT, "other"),
     )
     if status not in (401, 403):
         for pattern, kind in by_text:
@@ -238,11 +256,15 @@ def _kind(status: int, said: Said) -> ErrorKind:
         408: "stalled",
         413: "context_overflow",
         502: "unreachable",
-        503: "loading",
+        429: "busy",
+        503: "busy",
+        529: "busy",
         504: "unreachable",
     }
     if status in by_status:
         return by_status[status]
+    if status >= 500 and BUSY.search(text):
+        return "busy"
     if status in (400, 422, 500) and _parameter(said) is not None:
         return "bad_parameter"
     return "other"
@@ -271,8 +293,6 @@ def _detail(kind: ErrorKind, status: int, shown: str, parameter: str | None) -> 
     advice = ADVICE[kind]
     if status == 404 and kind == "other":
         advice = "The server has no such address. Check that model.base_url ends with /v1."
-    elif status == 429:
-        advice = "The model server is busy (too many requests). Wait a little and try again."
     if parameter:
         advice = f"The model server refuses the parameter {parameter}."
     shown = " ".join(shown.split())

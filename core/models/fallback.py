@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 
 from core.metrics import MODEL_ERRORS
 from core.models import budget
-from core.models.call import Request
+from core.models.call_request import Request
 from core.models.errors import ModelError
 from core.models.wire.pieces import NoticePiece, Piece, UsagePiece
 from core.store.redis import RedisClient

@@ -14,8 +14,9 @@ from redis.exceptions import RedisError
 from core.events import Usage
 from core.home.web_address import read_port
 from core.models import usage as accounting
-from core.models.call import Call, Fallback, Request, Timing
+from core.models.call import Call
 from core.models.call_meter import CallMeter
+from core.models.call_request import Fallback, Request, Timing
 from core.models.errors import ModelError
 from core.models.reach import Reach
 from core.models.servers.catalog import ServerKind

@@ -73,7 +73,7 @@ class ModelSettings(Group):
         default=0, ge=0, description="Context size in tokens. 0: ask the server, else 8192."
     )
     first_byte_timeout: float = Field(
-        default=300, gt=0, le=3600, description="Seconds to wait for the first byte of an answer."
+        default=300, gt=0, le=3600, description="Seconds to wait for the first token of an answer."
     )
     idle_timeout: float = Field(
         default=90,
@@ -85,7 +85,7 @@ class ModelSettings(Group):
         default=300,
         ge=0,
         le=3600,
-        description="Seconds to wait for a server that says it is loading its model.",
+        description="Seconds to wait for a server that says it is loading its model or busy.",
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.models.call import Timing
+from core.models.call_request import Timing
 from core.models.gateway import Gateway, open_gateway
 from core.models.wire.pieces import ModelAnswer
 from core.settings.groups import Settings

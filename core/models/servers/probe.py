@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.models.errors import ModelError
+from core.models.patience import WAITS
 from core.models.recovery import Recovery
 from core.models.request import Options, build, encode
 from core.models.servers.capabilities import DEFAULT, Capabilities
@@ -156,7 +157,7 @@ class Probe:
         try:
             self.models = await self._listed()
         except ModelError as error:
-            if error.kind in ("unreachable", "auth", "stalled", "loading") or not self.model:
+            if error.kind in ("unreachable", "auth", "stalled", *WAITS) or not self.model:
                 self._note("reach", False, error.detail, start)
                 raise
             # It answers, but has no list: the configured name may work all the same.
@@ -174,7 +175,7 @@ class Probe:
                     self.transport, self.base_url, api_key=key, seconds=self._left(LIST_SECONDS)
                 )
             except ModelError as error:
-                if error.kind != "loading" or self._left(self.total) < LOADING_PAUSE * 2:
+                if error.kind not in WAITS or self._left(self.total) < LOADING_PAUSE * 2:
                     raise
                 await asyncio.sleep(LOADING_PAUSE)
 
@@ -296,7 +297,7 @@ class Probe:
             except TimeoutError as error:
                 raise ModelError("stalled", f"No answer within {most:g} s.") from error
             except ModelError as error:
-                if error.kind == "loading" and until - time.monotonic() > LOADING_PAUSE:
+                if error.kind in WAITS and until - time.monotonic() > LOADING_PAUSE:
                     await asyncio.sleep(LOADING_PAUSE)
                     continue
                 last = attempt == RETRIES - 1 or error.kind == "no_tools"

@@ -65,7 +65,7 @@ class Servers:
         self._discover = discover
         self._finding = asyncio.Lock()
         self._learning = asyncio.Lock()
-        self._found: dict[tuple[str, str], tuple[float, Target]] = {}
+        self._found: dict[tuple[str, str, str], tuple[float, Target]] = {}
         self._known: dict[tuple[str, str], tuple[float, Capabilities]] = {}
         self._told: dict[tuple[str, str, str], float] = {}
 
@@ -75,7 +75,7 @@ class Servers:
         base_url, api_key = normal_base(model.base_url), model.api_key.get_secret_value()
         if base_url and model.name:
             return Target(base_url, model.name, api_key)
-        key = (base_url, model.name)
+        key = _asked_for(model)
         cached = self._found.get(key)
         if cached is None or cached[0] < time.monotonic():
             async with self._finding:
@@ -88,7 +88,7 @@ class Servers:
 
     def forget(self, model: ModelSettings) -> None:
         """The target did not work: look again next time."""
-        self._found.pop((normal_base(model.base_url), model.name), None)
+        self._found.pop(_asked_for(model), None)
 
     async def _find(self, base_url: str, name: str, api_key: str) -> Target:
         if base_url:
@@ -162,6 +162,13 @@ class Servers:
             return False
         self._told[key] = time.monotonic()
         return True
+
+
+def _asked_for(model: ModelSettings) -> tuple[str, str, str]:
+    """What decides where a call goes. With the key, so that a changed one holds at once; a server
+    that is only found is not sent it."""
+    base_url = normal_base(model.base_url)
+    return base_url, model.name, model.api_key.get_secret_value() if base_url else ""
 
 
 def _default_id(models: tuple[ModelInfo, ...]) -> str:

@@ -272,7 +272,7 @@ async def test_keys_never_get_into_errors(gateway: Gateway, at: Settle, status: 
         with pytest.raises(ModelError) as caught:
             await ask(gateway, at(server.base_url, api_key=SECRET, loading_timeout=0))
     assert SECRET not in f"{caught.value!r} {caught.value.detail} {caught.value.said}"
-    assert caught.value.kind in ("auth", "other", "loading")
+    assert caught.value.kind in ("auth", "other", "busy")
 
 
 async def test_usage_is_counted(gateway: Gateway, at: Settle, redis: RedisClient) -> None:
