@@ -24,6 +24,7 @@ from dashboard.security import SecurityHeaders
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
+ICONS = STATIC / "vendor/icons.svg"
 FILES = "/static"
 OPEN_FILES = (f"{FILES}/",)
 """Where the static files are, for everybody."""
@@ -101,10 +102,13 @@ async def always() -> bool:
 
 @dataclass(frozen=True)
 class Looks:
-    """Templates and languages: what a page is drawn with."""
+    """Templates, languages and icons: what a page is drawn with."""
 
     templates: Jinja2Templates
     catalogues: Mapping[str, Catalogue]
+    icons: str
+    """The symbols, as a part of each page: what is fetched when it is needed is not there when the
+    network is not."""
 
     def page(self, request: Request, name: str, *, status: int = 200, **context: Any) -> Response:
         """A page in the visitor's language and theme."""
@@ -116,6 +120,7 @@ class Looks:
             "theme": _theme(request),
             "nonce": request.state.nonce,
             "known": _user(request) is not None,
+            "icons": self.icons,
         }
         return self.templates.TemplateResponse(
             request, f"{name}.html", common | context, status_code=status
@@ -130,8 +135,11 @@ class Looks:
 
 
 def open_looks() -> Looks:
-    """Templates and languages as shipped."""
-    return Looks(Jinja2Templates(HERE / "templates"), load_catalogues(HERE / "locale"))
+    """Templates, languages and icons as shipped."""
+    # Ids of a page are short words as well.
+    icons = ICONS.read_text().replace('<symbol id="', '<symbol id="icon-')
+    templates = Jinja2Templates(HERE / "templates")
+    return Looks(templates, load_catalogues(HERE / "locale"), icons)
 
 
 def mount_dashboard(
@@ -175,7 +183,7 @@ def check(page: Page, looks: Looks) -> None:
     for pattern in page.modules:
         if not any(STATIC.glob(pattern)):
             problem = problem or f"there is no dashboard/static/{pattern}"
-    if page.menu and f'id="{page.menu}"' not in (STATIC / "vendor/icons.svg").read_text():
+    if page.menu and f'id="{page.menu}"' not in ICONS.read_text():
         problem = problem or f"there is no icon {page.menu!r} in static/vendor/icons.svg"
     if problem:
         raise ConfigError(f"the page {page.name!r} cannot be shown: {problem}")

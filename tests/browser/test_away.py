@@ -38,6 +38,9 @@ async def test_offline_says_so_and_keeps_the_words(
     await expect(page.locator(".connection")).to_contain_text("You are offline")
     await say(page, "hello")
     await expect(page.locator(".composer-problem")).to_contain_text("cannot be reached")
+    for place in (".connection", ".composer-problem"):
+        icon = page.locator(f"{place} use")
+        assert await icon.evaluate("use => use.getBBox().width") > 10, place
     await expect(page.locator("#message")).to_have_value("hello")
     await expect(page.locator(".message")).to_have_count(0)
     await page.context.set_offline(False)

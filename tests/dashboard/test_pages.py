@@ -268,6 +268,19 @@ def test_every_icon_named_is_drawn() -> None:
     assert named <= drawn
 
 
+@pytest.mark.parametrize("path", PATHS)
+async def test_icons_are_a_part_of_the_page(client: httpx.AsyncClient, path: str) -> None:
+    headers = {"x-user": "" if path in ("/login", "/setup") else "owner"}
+    page = (await client.get(path, headers=headers)).text
+    drawn = set(re.findall(r'<symbol id="([\w-]+)"', page))
+    used = set(re.findall(r'<use href="#([\w-]+)"', page))
+    assert len(drawn) > 15
+    assert used <= drawn
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids)), "an icon has the id of something else"
+    assert "icons.svg" not in page
+
+
 def test_nothing_inline() -> None:
     for file in TEMPLATES.glob("*.html"):
         words = file.read_text()

@@ -11,13 +11,13 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** @param {string} name a symbol of icons.svg */
+/** @param {string} name a symbol of icons.svg, which is a part of the page */
 export function icon(name) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
   svg.setAttribute('class', 'icon');
   svg.setAttribute('aria-hidden', 'true');
-  use.setAttribute('href', `/static/vendor/icons.svg#${name}`);
+  use.setAttribute('href', `#icon-${name}`);
   svg.append(use);
   return svg;
 }
