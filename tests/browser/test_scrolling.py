@@ -8,6 +8,7 @@ from playwright.async_api import Page, expect
 from tests.browser.actions import finished, last_text, say
 from tests.browser.conftest import Watch
 from tests.browser.fake_state import Gate, Thread, World, answer, now, text, think
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -37,6 +38,34 @@ async def test_reader_who_scrolls_up_stays_there(watch: Watch, world: World) -> 
     await page.get_by_role("button", name="To latest").click()
     await expect(page.locator(".to-end")).to_have_count(0)
     assert await at_end(page)
+
+
+@pytest.mark.parametrize("size", [(390, 560), (1366, 500), (844, 390)])
+async def test_the_start_page_opens_at_its_beginning(
+    watch: Watch, world: World, size: tuple[int, int]
+) -> None:
+    page = await watch.open()
+    await page.set_viewport_size({"width": size[0], "height": size[1]})
+    await page.reload()
+    log = page.locator(".log")
+    await expect(page.locator(".suggestions li")).to_have_count(4)
+    assert await log.evaluate("log => log.scrollHeight - log.clientHeight") > 20
+    assert await log.evaluate(TOP) == 0
+    await page.locator(".greeting").hover()
+    await page.mouse.wheel(0, 100)
+    await wait_until(lambda: log.evaluate("log => log.scrollTop > 0"))
+    await expect(page.locator(".to-end")).to_have_count(0)
+
+
+async def test_a_new_conversation_begins_at_its_beginning(watch: Watch, world: World) -> None:
+    world.scripts = {"go": answer(LONG)}
+    page = await watch.open()
+    await page.set_viewport_size({"width": 1000, "height": 500})
+    await say(page, "go")
+    await finished(page)
+    await page.get_by_role("link", name="New chat").first.click()
+    await expect(page.locator(".greeting")).to_be_visible()
+    assert await page.locator(".log").evaluate(TOP) == 0
 
 
 async def test_reader_at_the_end_is_taken_along(watch: Watch, world: World) -> None:

@@ -15,6 +15,7 @@ export class Follower {
     this.onChange = onChange;
     this.following = true;
     this.top = 0;
+    this.wasEmpty = false;
     this.observer = new ResizeObserver(() => this.#settle());
     this.observer.observe(content);
     this.observer.observe(log);
@@ -22,6 +23,11 @@ export class Follower {
     log.addEventListener('wheel', event => event.deltaY < 0 && this.#letGo(), { passive: true });
     log.addEventListener('keydown', event => BACK_KEYS.has(event.key) && event.target === log && this.#letGo());
     this.#watchTouch();
+  }
+
+  /** Whether there is no conversation whose end could be followed. */
+  get #empty() {
+    return !this.log.querySelector('ai-message');
   }
 
   get #overflows() {
@@ -34,6 +40,7 @@ export class Follower {
 
   // Content that grows also fires scroll events; only a movement upwards is the reader's.
   #scrolled() {
+    if (this.#empty) return;
     const up = this.log.scrollTop < this.top - 1;
     this.top = this.log.scrollTop;
     if (this.#distance <= NEAR && !up) this.#set(true);
@@ -47,11 +54,16 @@ export class Follower {
   }
 
   #letGo() {
-    if (this.#overflows) this.#set(false);
+    if (this.#overflows && !this.#empty) this.#set(false);
   }
 
   #settle() {
-    if (this.following) this.#jump();
+    const empty = this.#empty;
+    // A page without messages is read from its beginning.
+    if (empty && !this.wasEmpty) this.log.scrollTop = 0;
+    this.wasEmpty = empty;
+    if (empty) this.#set(true);
+    else if (this.following) this.#jump();
     else if (!this.#overflows) this.#set(true);
   }
 
@@ -62,7 +74,7 @@ export class Follower {
 
   toEnd() {
     this.#set(true);
-    this.#jump();
+    if (!this.#empty) this.#jump();
   }
 
   /**
