@@ -95,3 +95,12 @@ async def test_no_message_can_be_typed_into_a_zoom(watch: Watch) -> None:
     page = await watch.open("/", width=390)
     size = await page.locator("#message").evaluate("box => getComputedStyle(box).fontSize")
     assert size == "16px"
+
+
+async def test_code_is_as_large_as_it_says(watch: Watch, world: World) -> None:
+    world.scripts = {"go": answer("Some `code` here.\n\n```py\nx = 1\n```\n")}
+    page = await watch.open("/")
+    await say(page, "go")
+    await finished(page)
+    for code in await page.locator(".markdown code").all():
+        assert await code.evaluate("code => getComputedStyle(code).fontSize") == "14px"
