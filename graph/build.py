@@ -37,6 +37,9 @@ RETRY = RetryPolicy(
 )
 """Only what is safe to repeat: nodes with no output of their own, when Redis was away."""
 
+LAST_NODE = "remember"
+"""The node after which a turn has ended, for changes of the state from outside the graph."""
+
 SILENCE = 3700.0
 """Seconds without a heartbeat after which a node counts as hung. A backstop: the gateway and the
 tools have their own, shorter limits, the longest of which is an hour."""
@@ -51,7 +54,7 @@ def build_graph(settings: LiveSettings, saver: Saver | None) -> Graph:
     graph.add_node("guard", guard)
     graph.add_node("tool_agent", tool_agent, input_schema=ToolTask)
     graph.add_node("evaluate", evaluate, timeout=silence)
-    graph.add_node("remember", remember, timeout=silence)
+    graph.add_node(LAST_NODE, remember, timeout=silence)
     graph.add_conditional_edges(START, first_step, ["recall", "assistant"])
     graph.add_edge("recall", "assistant")
     after = after_assistant(lambda: settings.current)
@@ -60,7 +63,7 @@ def build_graph(settings: LiveSettings, saver: Saver | None) -> Graph:
     graph.add_edge("tool_agent", "assistant")
     again = after_evaluate(lambda: settings.current)
     graph.add_conditional_edges("evaluate", again, ["assistant", "remember", END])
-    graph.add_edge("remember", END)
+    graph.add_edge(LAST_NODE, END)
     return graph.compile(checkpointer=saver, name="assistant")
 
 

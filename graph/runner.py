@@ -27,12 +27,13 @@ from core.events import (
     TurnStatus,
     Usage,
 )
+from core.models.errors import ModelError
 from core.services import Services
-from graph.build import Graph
+from graph.build import LAST_NODE, Graph
 from graph.checkpoint.saver import CheckpointUnreadable
 from graph.checkpoint.select import Saver, for_turn, set_aside, settle, trim
 from graph.record import Record
-from graph.start import NothingWaits, decided, fresh_input, start
+from graph.start import NothingWaits, decided, fresh_input, refused_turn, start
 from nodes.request.shown import answer_id
 from nodes.state import Context, Emit, State
 from tools.toolbox import Toolbox
@@ -151,9 +152,11 @@ class Runner:
         }
         try:
             status = await self._go(inbound, graph, config, context, record=record, tell=tell)
-        except BaseException:
+        except BaseException as error:
             # Also of a turn that fails or is stopped, the message stays part of the conversation.
             await _write_held(graph, turn)
+            if isinstance(error, ModelError) and error.refused:
+                await _take_back(graph, config, turn)
             raise
         await settle(_saver(graph))
         await self._prune(turn, graph)
@@ -273,6 +276,18 @@ async def _write_held(graph: Graph, turn: Turn) -> None:
         await settle(_saver(graph))
     except AssistantError as error:
         log.warning("thread %s: the message is not in its state: %s", turn.thread_id, error)
+
+
+async def _take_back(graph: Graph, config: RunnableConfig, turn: Turn) -> None:
+    """Remove from the state what the model server has refused: with it in the conversation, no
+    later message would be answered. *Try again* puts it back."""
+    try:
+        snapshot = await graph.aget_state(config)
+        if (update := refused_turn(cast("State", snapshot.values))) is not None:
+            await graph.aupdate_state(config, update, as_node=LAST_NODE)
+            await settle(_saver(graph))
+    except AssistantError as error:
+        log.warning("thread %s: the refused message stays in its state: %s", turn.thread_id, error)
 
 
 def _remind(turn: Turn, text: str, emit: Emit) -> None:

@@ -130,6 +130,14 @@ def answered(messages: list[AnyMessage], message_id: str) -> bool:
     return any(isinstance(m, AIMessage) and not m.tool_calls for m in after)
 
 
+def refused_turn(values: State) -> dict[str, Any] | None:
+    """An update of the state that takes the newest turn out of it; None: there is none."""
+    asked = question(values.get("messages", []))
+    gone = _from(values.get("messages", []), asked)
+    # No attempt may take what is left for its own.
+    return {"messages": gone, "turn": {**values["turn"], "message_id": ""}} if gone else None
+
+
 def _history(message: Message) -> list[AnyMessage]:
     """What a stateless client says was said before."""
     result: list[AnyMessage] = []

@@ -33,6 +33,7 @@ from nodes.request.offers import may_call_tools, offered
 from nodes.request.results import finished, result
 from nodes.request.room import Room
 from nodes.request.shown import BETWEEN, about, answer_id, show
+from nodes.request.suspects import Suspects
 from nodes.state import (
     CORRECTION,
     Context,
@@ -62,14 +63,14 @@ async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     gateway, settings = services.gateway, services.settings.current
     known = state.get("density", 1.0)
     room = Room(await gateway.context_window(settings), known)
-    offer = offered(state, runtime.context)
+    offer, suspects = offered(state, runtime.context), Suspects(state)
     while True:
         answer = ModelAnswer()
         try:
-            await _ask(state, runtime, room, offer, answer, sink)
+            await _ask(suspects.state, runtime, room, offer, answer, sink)
         except ModelError as error:
             # The estimate was wrong, or the server's context is smaller than it says.
-            if answer.text or not room.shrink(error):
+            if answer.text or not (room.shrink(error) or suspects.leave_out(error, sink.emit)):
                 raise
         else:
             if not room.make_place(answer, settings.model.max_tokens):
@@ -79,6 +80,7 @@ async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     if not may_call_tools(state, settings):
         answer = _only(answer, offer)
     update = _update(state, runtime.context, answer, before)
+    update = suspects.remembered(update, state["messages"])
     return update if room.density == known else {**update, "density": room.density}
 
 

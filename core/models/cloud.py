@@ -14,7 +14,7 @@ from core.events import Usage
 from core.models.call_request import Request
 from core.models.errors import ModelError, classify
 from core.models.estimate import text_tokens
-from core.models.request import flatten, normalise
+from core.models.history import flatten, normalise
 from core.models.servers.capabilities import DEFAULT
 from core.models.wire.calls import CallAssembler
 from core.models.wire.pieces import (

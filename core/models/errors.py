@@ -137,6 +137,9 @@ REFUSAL = re.compile(
     r"|extra inputs|extra fields|does not support|unexpected",
     re.IGNORECASE,
 )
+REFUSALS = frozenset({400, 415, 422})
+"""Statuses of a server that is well and does not take what it was sent."""
+
 SECRET = re.compile(r"(?i)bearer\s+\S+|\b(?:sk|ak|pk|key|hf|gsk|xai)[-_][A-Za-z0-9_*.-]{6,}")
 TAGS = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*+>?+", re.IGNORECASE | re.DOTALL)
 READ = 16 * 1024
@@ -145,7 +148,8 @@ READ = 16 * 1024
 
 class ModelError(AssistantError):
     """A model call failed. Where the server said them: ``context_window`` is its limit, and
-    ``prompt_tokens`` the length of the request that it refused as too long."""
+    ``prompt_tokens`` the length of the request that it refused as too long. ``refused``: it is well
+    and does not take these messages, however often they are sent."""
 
     code = "model_other"
     status = 502
@@ -159,6 +163,7 @@ class ModelError(AssistantError):
         prompt_tokens: int | None = None,
         parameter: str | None = None,
         said: str = "",
+        refused: bool = False,
     ) -> None:
         super().__init__(detail or ADVICE[kind], code=f"model_{kind}")
         self.kind: ErrorKind = kind
@@ -167,6 +172,7 @@ class ModelError(AssistantError):
         self.prompt_tokens = prompt_tokens
         self.parameter = parameter
         self.said = said
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +209,7 @@ def classify(status: int, body: str, *, secrets: tuple[str, ...] = ()) -> ModelE
         prompt_tokens=_named(said, "n_prompt_tokens", PROMPT_SIZES) if too_long else None,
         parameter=parameter,
         said=shown,
+        refused=kind == "template" or (kind == "other" and status in REFUSALS),
     )
 
 

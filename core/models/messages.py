@@ -14,7 +14,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from core.models.request import flatten
+from core.models.history import flatten
 from core.models.wire.calls import dump
 
 

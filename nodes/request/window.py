@@ -13,13 +13,14 @@ def is_user(message: AnyMessage) -> bool:
 
 
 def window(messages: list[AnyMessage], size: int) -> list[AnyMessage]:
-    """The newest ``size`` messages, a few more where that keeps a tool call with its results, and
-    the user's last one however long its turn has become."""
+    """The newest ``size`` messages, a few more where that keeps a tool call with its results. It
+    begins with a message of the user: where an answer would come first, what it answers is put
+    before it, however long the turn has become."""
     start = max(len(messages) - size, 0)
     while start > 0 and isinstance(messages[start], ToolMessage):
         start -= 1
     newest = messages[start:]
-    if any(map(is_user, newest)):
+    if not newest or is_user(newest[0]):
         return newest
     return [*[m for m in messages[:start] if is_user(m)][-1:], *newest]
 

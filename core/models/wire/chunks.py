@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 from core.events import Usage, scrub
 from core.models.errors import ModelError, classify
-from core.models.request import flatten
+from core.models.history import flatten
 from core.models.wire.calls import MAX_CALLS, TOO_MANY, CallAssembler, dump
 from core.models.wire.collector import Collector
 from core.models.wire.pieces import FinishReason, Piece, ToolCallsPiece
