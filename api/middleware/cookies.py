@@ -16,14 +16,24 @@ SECURE_COOKIE = "__Host-asst_session"
 """Under https; the prefix makes browsers refuse it from other hosts and without Secure."""
 
 
-def cookie_name(scope: Scope) -> str:
-    """The session cookie's name on this connection."""
-    return SECURE_COOKIE if scope["scheme"] == "https" else COOKIE
+def is_secure(scope: Scope) -> bool:
+    """Whether the browser is at an https page: it says so itself where a proxy ends TLS. The
+    guard has checked that ``Origin`` names this server."""
+    if scope["scheme"] == "https":
+        return True
+    headers = Headers(scope=scope)
+    if headers.get("origin", "").startswith("https://"):
+        return True
+    return SECURE_COOKIE in cookie_parser("; ".join(headers.getlist("cookie")))
 
 
 def cookie_token(scope: Scope, header: str) -> str:
-    """The token in a Cookie header, or ""."""
-    token = cookie_parser(header).get(cookie_name(scope), "")
+    """The token in a Cookie header, or "". The plain cookie does not count under https, where
+    another host or a plain page may have set it."""
+    cookies = cookie_parser(header)
+    token = cookies.get(SECURE_COOKIE, "")
+    if not token and scope["scheme"] != "https":
+        token = cookies.get(COOKIE, "")
     return token if len(token) == TOKEN_LENGTH else ""
 
 
@@ -43,10 +53,11 @@ def clear_cookie(response: Response, scope: Scope) -> None:
 
 
 def _attributes(scope: Scope) -> Any:
+    secure = is_secure(scope)
     return {
-        "key": cookie_name(scope),
+        "key": SECURE_COOKIE if secure else COOKIE,
         "path": "/",
-        "secure": scope["scheme"] == "https",
+        "secure": secure,
         "httponly": True,
         "samesite": "strict",
     }

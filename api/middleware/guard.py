@@ -28,6 +28,7 @@ from api.middleware.host import (
 )
 from api.middleware.origins import Listening
 from api.middleware.problems import from_error
+from api.middleware.proxies import look_through_proxies
 from core.accounts.api_keys import KEY_LENGTH, PREFIX
 from core.accounts.directory import Admission, Directory
 from core.accounts.principal import Principal
@@ -79,9 +80,10 @@ class Guard:
                 await self.app(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        settings = self._live.current
+        look_through_proxies(scope, settings.security.trusted_proxies)
         seen = Seen(scope, scope["path"], scope["method"], {})
         PATIENCE.set(Patience())
-        settings = self._live.current
         try:
             answer = await self._check(seen, settings)
         except AssistantError as error:

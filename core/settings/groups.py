@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from core.settings.values import HostName, HttpUrl, Lower, RedisUrl
+from core.settings.values import HostName, HttpUrl, Lower, Network, RedisUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Mark:
 
 OPERATOR = Mark("operator")
 """Only the config file and the environment may set it: a signed-in user must not choose which
-machines of the network the server knocks at."""
+machines of the network the server knocks at, or whom it believes."""
 
 NOT_YET = Mark("not yet")
 """The feature that reads it is not built yet. The name is taken, and a value is kept but changes
@@ -182,6 +182,10 @@ class SecuritySettings(Group):
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
         description="More host names (host or host:port) under which the page is reached.",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], OPERATOR] = Field(
+        default=(),
+        description="Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. Not to be changed in the dashboard.",
     )
     login_per_minute: int = Field(
         default=5, ge=1, le=1000, description="Sign-in attempts a minute from one address."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -55,12 +55,23 @@ def host_name(value: str) -> str:
     )
 
 
+def network(value: str) -> str:
+    """Check an IP address or a network of them (CIDR). Raises ValueError."""
+    try:
+        return str(ip_network(value, strict=False))
+    except ValueError as error:
+        raise ValueError(
+            f"{value!r} is no IP address and no network; write it like 127.0.0.1 or 172.18.0.0/16"
+        ) from error
+
+
 def lower(value: object) -> object:
     """A word in lower case: LOG_LEVEL=INFO is how many systems write it."""
     return value.lower() if isinstance(value, str) else value
 
 
 HostName = Annotated[str, AfterValidator(host_name)]
+Network = Annotated[str, AfterValidator(network)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 RedisUrl = Annotated[str, AfterValidator(redis_url)]
 Lower = BeforeValidator(lower)
