@@ -69,6 +69,55 @@ async def test_try_again_after_a_failure(watch: Watch, world: World) -> None:
     await expect(page.locator(".message.user")).to_have_count(1)
 
 
+async def test_a_good_answer_can_be_tried_again(watch: Watch, world: World) -> None:
+    world.scripts = {"go": answer("First."), "go again": [Gate("wait"), *answer("Second.")]}
+    page = await watch.open()
+    other = await page.context.new_page()
+    await say(page, "go")
+    await finished(page)
+    await other.goto(page.url)
+    await expect(last_text(other)).to_have_text("First.")
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    await expect(page.locator("#message")).to_be_focused()
+    await expect(answers(page)).to_have_count(1)
+    world.gate("wait").set()
+    for tab in (page, other):
+        await expect(last_text(tab)).to_have_text("Second.")
+        await finished(tab)
+        await expect(answers(tab)).to_have_count(1)
+        await expect(tab.locator(".message.user")).to_have_count(1)
+        await expect(tab.get_by_role("button", name="Try again")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    await expect(answers(page)).to_have_count(1)
+
+
+async def test_a_stopped_answer_can_be_tried_again(watch: Watch, world: World) -> None:
+    world.scripts = {"go": [text("Begin"), Gate("never")], "go again": answer("Whole.")}
+    page = await watch.open()
+    await say(page, "go")
+    await expect(last_text(page)).to_have_text("Begin")
+    await page.get_by_role("button", name="Stop").click()
+    await page.get_by_role("button", name="Try again").click()
+    await expect(last_text(page)).to_have_text("Whole.")
+    await finished(page)
+    await expect(answers(page)).to_have_count(1)
+    await expect(page.locator(".badge")).to_have_count(0)
+
+
+async def test_only_the_last_answer_can_be_tried_again(watch: Watch, world: World) -> None:
+    world.scripts = {"one": answer("First."), "two": answer("Second.")}
+    page = await watch.open()
+    for words in ("one", "two"):
+        await say(page, words)
+        await finished(page)
+    await expect(answers(page)).to_have_count(2)
+    retry = page.get_by_role("button", name="Try again")
+    await expect(retry).to_have_count(1)
+    await expect(answers(page).last.locator(".retry")).to_be_visible()
+
+
 async def test_failures_are_told_in_the_language_of_the_page_with_what_helps(
     watch: Watch, world: World
 ) -> None:

@@ -123,6 +123,13 @@ class AiChat extends LitElement {
     if (!await this.#try(() => this.session.send(text))) this.#composer.restore(text);
   }
 
+  async #retry() {
+    this.follower?.toEnd();
+    await this.#try(() => this.session.retry());
+    // The button is gone; what was in its hands is not lost to the page.
+    if (!narrow.matches) this.#focus('#message');
+  }
+
   /** @param {() => Promise<unknown>} action */
   async #try(action) {
     this.problem = '';
@@ -192,7 +199,7 @@ class AiChat extends LitElement {
     if (!items.length && !this.session.threadId) return welcome(this.noModel, text => this.#composer.fill(text));
     return html`
       ${before ? html`<button type="button" class="ghost older" ?disabled=${this.loadingOlder} @click=${this.#older}>${t('thread.older')}</button>` : nothing}
-      ${repeat(items, item => item.key, item => html`<ai-message .item=${item} .last=${item === items.at(-1)}></ai-message>`)}`;
+      ${repeat(items, item => item.key, item => html`<ai-message .item=${item} .last=${item === items.at(-1) && !this.#busy}></ai-message>`)}`;
   }
 
   #connection() {
@@ -214,7 +221,7 @@ class AiChat extends LitElement {
       <main ?inert=${narrow.matches && this.drawer}>
         ${this.#header()}
         <div class="log" role="log" aria-live="off" aria-label=${t('thread.log')} tabindex="0" aria-busy=${this.#busy}>
-          <div class="log-content" @retry=${() => this.#try(() => session.retry())} @start-over=${() => this.#go(null)}
+          <div class="log-content" @retry=${this.#retry} @start-over=${() => this.#go(null)}
             @decide=${(/** @type {CustomEvent} */ event) => this.#try(() => session.decide(event.detail.approvalId, event.detail.decision))}>
             ${this.#log()}
           </div>

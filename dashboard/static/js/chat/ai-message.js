@@ -84,6 +84,14 @@ class AiMessage extends LitElement {
       title=${t('message.copy')} @click=${this.#copy}>${icon('copy')}${icon('done')}</button>`;
   }
 
+  // What was stopped or answered can be tried again as well; a failure has a button of its own.
+  #retryButton() {
+    const { status, error, live } = this.item;
+    if (!this.last || live || error || !['completed', 'cancelled'].includes(status)) return nothing;
+    return html`<button type="button" class="ghost icon-button small retry" aria-label=${t('failure.retry')}
+      title=${t('failure.retry')} @click=${() => this.#ask('retry')}>${icon('retry')}</button>`;
+  }
+
   #time() {
     const { createdAt } = this.item;
     return createdAt ? html`<time datetime=${createdAt} title=${formatMoment(createdAt)}>${formatClock(createdAt)}</time>` : nothing;
@@ -97,7 +105,7 @@ class AiMessage extends LitElement {
       <div class="bubble">${text}</div>
       <div class="meta">
         ${waits ? html`<span class="badge">${t(`message.${status}`)}</span>` : nothing}
-        ${status === 'cancelled' ? html`<span class="badge">${t('message.cancelled')}</span>` : nothing}
+        ${status === 'cancelled' ? html`<span class="badge">${t('message.cancelled')}</span>${this.#retryButton()}` : nothing}
         ${this.#time()}${this.#copyButton()}
       </div>
       ${error ? this.#failure(error) : nothing}
@@ -132,7 +140,7 @@ class AiMessage extends LitElement {
       ${live && !text && !reasoning && !tools.length ? html`<p class="dots" aria-hidden="true"><i></i><i></i><i></i></p>` : nothing}
       ${error ? this.#failure(error) : nothing}
       ${live ? nothing : html`<div class="meta">
-        ${text ? this.#copyButton() : nothing}${this.#label()}
+        ${text ? this.#copyButton() : nothing}${this.#retryButton()}${this.#label()}
         ${status === 'cancelled' ? html`<span class="badge">${t('message.stopped')}</span>` : nothing}${this.#time()}
       </div>`}
     </article>`;

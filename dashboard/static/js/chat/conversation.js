@@ -171,9 +171,11 @@ export class Conversation {
     const { run_id } = event;
     this.begun.add(run_id);
     const message_id = this.retries.get(run_id) ?? event.message_id;
-    // A new attempt shows everything again, and so does another try of the same question.
+    // A new attempt shows everything again, and so does another try of the same question, also of one that was
+    // answered well.
+    const again = this.retries.has(run_id);
     this.items = this.items.filter(item => item.role === 'user' || (item.runId !== run_id
-      && !(item.replyTo === message_id && item.status !== 'completed')));
+      && !(item.replyTo === message_id && (again || item.status !== 'completed'))));
     const question = this.#question(message_id);
     if (question) {
       question.status = 'completed';
