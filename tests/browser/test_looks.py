@@ -97,6 +97,41 @@ async def test_no_message_can_be_typed_into_a_zoom(watch: Watch) -> None:
     assert size == "16px"
 
 
+ARABIC = "مرحبا API يعمل الآن."
+RTL_ANSWER = (
+    f"{ARABIC}\n\nPlain English.\n\n- {ARABIC}\n- english\n\n> {ARABIC}\n\n```py\nx = 1\n```\n"
+)
+SIDE = """element => {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  const { left, right } = range.getBoundingClientRect();
+  const around = element.closest('.markdown, .bubble').getBoundingClientRect();
+  return left - around.left > around.right - right ? 'right' : 'left';
+}"""
+
+
+async def test_each_text_goes_its_own_way(watch: Watch, world: World) -> None:
+    world.scripts = {ARABIC: answer(RTL_ANSWER)}
+    page = await watch.open()
+    await page.locator("#message").fill(ARABIC)
+    assert await page.locator("#message:dir(rtl)").count() == 1
+    await page.keyboard.press("Enter")
+    await finished(page)
+    sides = {
+        ".markdown > .block:nth-child(1) p": "right",
+        ".markdown > .block:nth-child(2) p": "left",
+        ".markdown li:nth-child(1)": "right",
+        ".markdown blockquote p": "right",
+        ".markdown pre code": "left",
+    }
+    for place, side in sides.items():
+        assert await page.locator(place).evaluate(SIDE) == side, place
+    assert await page.locator(".markdown li:nth-child(2):dir(rtl)").count() == 1
+    for place in (".bubble", "h1", ".thread a"):
+        assert await page.locator(f"{place}:dir(rtl)").count() == 1, place
+    assert await page.evaluate(OVERFLOW) == 0
+
+
 async def test_code_is_as_large_as_it_says(watch: Watch, world: World) -> None:
     world.scripts = {"go": answer("Some `code` here.\n\n```py\nx = 1\n```\n")}
     page = await watch.open("/")

@@ -114,7 +114,18 @@ HARMLESS = {
     "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "span", "strong", "table", "tbody", "td", "th",
     "thead", "tr", "ul",
 }  # fmt: skip
-ATTRIBUTES = {"align", "class", "href", "rel", "start", "tabindex", "target", "title", "type"}
+ATTRIBUTES = {
+    "align",
+    "class",
+    "dir",
+    "href",
+    "rel",
+    "start",
+    "tabindex",
+    "target",
+    "title",
+    "type",
+}
 
 
 LONG = {

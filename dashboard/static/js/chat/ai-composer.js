@@ -97,7 +97,7 @@ class AiComposer extends LitElement {
       ${this.problem ? html`<p class="composer-problem" role="alert">${icon('error')}<span>${this.problem}</span></p>` : nothing}
       <div class="composer-box">
         <label class="visually-hidden" for="message">${t('composer.label')}</label>
-        <textarea id="message" rows="1" placeholder=${t('composer.placeholder')} enterkeyhint="send"
+        <textarea id="message" rows="1" dir="auto" placeholder=${t('composer.placeholder')} enterkeyhint="send"
           @input=${this.#input} @keydown=${this.#key}></textarea>
         <div class="composer-actions">
           ${this.running ? html`<button type="button" class="stop" aria-disabled=${this.stopping}

@@ -102,7 +102,7 @@ class AiMessage extends LitElement {
     const waits = status === 'queued' || status === 'sending';
     return html`<article class="message user">
       <h2 class="visually-hidden">${t('message.you')}</h2>
-      <div class="bubble">${text}</div>
+      <div class="bubble" dir="auto">${text}</div>
       <div class="meta">
         ${waits ? html`<span class="badge">${t(`message.${status}`)}</span>` : nothing}
         ${status === 'cancelled' ? html`<span class="badge">${t('message.cancelled')}</span>${this.#retryButton()}` : nothing}
@@ -135,7 +135,7 @@ class AiMessage extends LitElement {
       ${tools.map(toolCard)}
       ${approvals.map(approval => approvalCard(approval, decision =>
         this.#ask('decide', { approvalId: approval.approval_id, decision })))}
-      ${notices.map(({ level, text: words }) => html`<p class="notice ${level}">${icon(level === 'info' ? 'info' : 'warning')}<span>${words}</span></p>`)}
+      ${notices.map(({ level, text: words }) => html`<p class="notice ${level}">${icon(level === 'info' ? 'info' : 'warning')}<span dir="auto">${words}</span></p>`)}
       <div class="markdown" @click=${this.#copyCode}></div>
       ${live && !text && !reasoning && !tools.length ? html`<p class="dots" aria-hidden="true"><i></i><i></i><i></i></p>` : nothing}
       ${error ? this.#failure(error) : nothing}

@@ -151,7 +151,7 @@ class AiSidebar extends LitElement {
       event.stopPropagation();
       this.renaming = null;
     };
-    return html`<input class="rename" aria-label=${t('rename.label')} .value=${thread.title ?? ''} maxlength="200"
+    return html`<input class="rename" dir="auto" aria-label=${t('rename.label')} .value=${thread.title ?? ''} maxlength="200"
       @keydown=${keys} @blur=${(/** @type {FocusEvent} */ event) =>
         this.#rename(thread, /** @type {HTMLInputElement} */ (event.target).value)}>`;
   }
@@ -161,7 +161,7 @@ class AiSidebar extends LitElement {
     const title = thread.title || t('threads.untitled');
     if (thread.id === this.renaming) return html`<li class="thread">${this.#renameInput(thread)}</li>`;
     return html`<li class="thread ${thread.id === this.current ? 'current' : ''}">
-      <a href="/t/${thread.id}" aria-current=${thread.id === this.current ? 'page' : nothing} title=${title}
+      <a href="/t/${thread.id}" dir="auto" aria-current=${thread.id === this.current ? 'page' : nothing} title=${title}
         @click=${(/** @type {MouseEvent} */ event) => this.#follow(event, thread.id)}>${title}</a>
       <span class="thread-actions">
         <button type="button" class="ghost icon-button small" aria-label=${t('rename.action', { title })} title=${t('rename.short')}
@@ -197,7 +197,7 @@ class AiSidebar extends LitElement {
       <a class="button new-chat" href="/" @click=${(/** @type {MouseEvent} */ event) => this.#follow(event, null)}>
         ${icon('new')}<span>${t('threads.new')}</span></a>
       <label class="search">${icon('search')}<span class="visually-hidden">${t('threads.search')}</span>
-        <input type="search" placeholder=${t('threads.search')} .value=${this.query} @input=${this.#search}></label>
+        <input type="search" dir="auto" placeholder=${t('threads.search')} .value=${this.query} @input=${this.#search}></label>
       <nav aria-label=${t('threads.title')}>
         ${this.problem ? html`<p class="quiet" role="alert">${this.problem}</p>` : nothing}
         ${this.#empty()}

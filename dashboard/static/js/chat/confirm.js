@@ -9,7 +9,7 @@ import { t } from '../i18n.js';
 export function confirmDialog({ title, text, yes }) {
   const form = /** @type {HTMLFormElement} */ (make('form', { method: 'dialog' },
     make('h2', { id: 'confirm-title', textContent: title }),
-    make('p', { textContent: text }),
+    make('p', { textContent: text, dir: 'auto' }),
     make('div', { className: 'dialog-actions' },
       make('button', { value: 'no', textContent: t('cancel'), autofocus: true }),
       make('button', { value: 'yes', className: 'danger', textContent: yes }))));

@@ -23,7 +23,7 @@ export function failureCard({ code, detail, retryable }, { last, ask }) {
   return html`<div class="failure" role="group" aria-label=${t('failure.title')}>
     ${icon('error')}
     <div><strong>${t('failure.title')}</strong>
-      <p>${text || detail}</p>
+      <p dir="auto">${text || detail}</p>
       ${text && detail ? html`<details ?open=${words}><summary>${t('failure.details')}</summary><p dir="auto">${detail}</p></details>` : nothing}
       <div class="failure-actions">
         ${last && retryable !== false ? html`<button type="button" class="retry" @click=${() => ask('retry')}>

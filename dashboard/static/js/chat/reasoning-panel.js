@@ -49,7 +49,7 @@ class ReasoningPanel extends LitElement {
       <button type="button" class="reasoning-toggle" aria-expanded=${this.expanded} @click=${this.toggle}>
         ${icon('think')}<span>${this.label}</span>${icon('open')}
       </button>
-      ${this.expanded ? html`<div class="reasoning-text" tabindex="0">${this.text.trim()}</div>` : nothing}
+      ${this.expanded ? html`<div class="reasoning-text" tabindex="0" dir="auto">${this.text.trim()}</div>` : nothing}
     </div>`;
   }
 }

@@ -21,14 +21,14 @@ export function toolCard({ call_id, name, arguments: given, status, summary }) {
     <summary>
       <span class="tool-icon">${icon(ICONS[/** @type {keyof typeof ICONS} */ (known)])}</span>
       <span class="tool-name">${name}</span>
-      <span class="tool-glance">${summary || glance(given)}</span>
+      <span class="tool-glance" dir="auto">${summary || glance(given)}</span>
       <span class="tool-status">${t(`tool.${known}`)}</span>
       ${icon('open')}
     </summary>
     <div class="tool-body">
       <h3>${t('tool.arguments')}</h3>
       <pre tabindex="0">${pretty(given)}</pre>
-      ${summary ? html`<h3>${t('tool.result')}</h3><pre tabindex="0">${summary}</pre>` : nothing}
+      ${summary ? html`<h3>${t('tool.result')}</h3><pre tabindex="0" dir="auto">${summary}</pre>` : nothing}
     </div>
   </details>`;
 }
@@ -47,7 +47,7 @@ export function approvalCard(approval, decide) {
   const settled = has(`approval.was.${decision}`) ? t(`approval.was.${decision}`) : decision;
   return html`<section class="approval" data-approval=${approval_id} aria-label=${t('approval.title', { name })}>
     <p class="approval-title">${icon('approve')}<strong>${t('approval.title', { name })}</strong></p>
-    ${why ? html`<p>${why}</p>` : nothing}
+    ${why ? html`<p dir="auto">${why}</p>` : nothing}
     <details><summary>${t('tool.arguments')}</summary><pre tabindex="0">${pretty(given)}</pre></details>
     ${decision ? html`<p class="approval-decision">${settled}</p>` : asked}
   </section>`;

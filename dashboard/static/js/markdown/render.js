@@ -9,9 +9,9 @@ const POLICY = {
     'a', 'blockquote', 'br', 'button', 'code', 'del', 'div', 'em', 'figcaption', 'figure', 'h3', 'h4', 'h5',
     'h6', 'hr', 'li', 'ol', 'p', 'pre', 'span', 'strong', 'table', 'tbody', 'td', 'th', 'thead', 'tr', 'ul',
   ],
-  ALLOWED_ATTR: ['class', 'href', 'title', 'target', 'rel', 'start', 'align', 'tabindex', 'type'],
+  ALLOWED_ATTR: ['class', 'href', 'title', 'target', 'rel', 'start', 'align', 'tabindex', 'type', 'dir'],
   // All but href hold no address, so the rule for addresses is not for them.
-  ADD_URI_SAFE_ATTR: ['target', 'rel', 'start', 'align', 'tabindex', 'type'],
+  ADD_URI_SAFE_ATTR: ['target', 'rel', 'start', 'align', 'tabindex', 'type', 'dir'],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   ALLOWED_URI_REGEXP: SAFE_LINK,
@@ -167,4 +167,4 @@ function draw(token) {
 export const renderBlock = token => clean(draw(token));
 
 /** Blocks in elements of their own, as HTML that was cleaned once. @param {any[]} tokens */
-export const renderBlocks = tokens => clean(tokens.map(token => `<div class="block">${draw(token)}</div>`).join(''));
+export const renderBlocks = tokens => clean(tokens.map(token => `<div class="block" dir="auto">${draw(token)}</div>`).join(''));

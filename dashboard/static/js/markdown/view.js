@@ -201,6 +201,7 @@ export class MarkdownView {
     if (!this.tail) {
       this.tail = document.createElement('div');
       this.tail.className = 'block';
+      this.tail.dir = 'auto';
       this.root.append(this.tail);
     }
     return this.tail;
