@@ -65,8 +65,8 @@ format: setup-dev  ## mend what can be mended by machine
 	$(BIN)/ruff format .
 
 docs: setup-dev  ## write anew what docs and config/default.yaml say of settings and keys
-	$(BIN)/python docs/settings_reference.py
-	$(BIN)/python docs/keys_reference.py
+	PYTHONPATH=. $(BIN)/python docs/settings_reference.py
+	PYTHONPATH=. $(BIN)/python docs/keys_reference.py
 
 bench: setup-dev  ## measure speed and memory; results go to bench-results/
 	$(BIN)/python -m benchmarks

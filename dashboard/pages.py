@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -183,8 +184,12 @@ def check(page: Page, looks: Looks) -> None:
     for pattern in page.modules:
         if not any(STATIC.glob(pattern)):
             problem = problem or f"there is no dashboard/static/{pattern}"
-    if page.menu and f'id="{page.menu}"' not in ICONS.read_text():
-        problem = problem or f"there is no icon {page.menu!r} in static/vendor/icons.svg"
+    icons = re.findall(r'<symbol id="(\w+)"', ICONS.read_text())
+    if page.menu and page.menu not in icons:
+        problem = problem or (
+            f"there is no icon {page.menu!r} in static/vendor/icons.svg, which has "
+            + ", ".join(sorted(icons))
+        )
     if problem:
         raise ConfigError(f"the page {page.name!r} cannot be shown: {problem}")
 

@@ -7,7 +7,11 @@ from typing import cast
 
 from core.errors import ConfigError
 from core.services import Services
-from tools import clock, kept_results, user_profile
+from tools import (
+    clock,
+    kept_results,
+    user_profile,
+)
 from tools.base import Tool, Toolset
 from tools.toolbox import Toolbox
 

@@ -65,7 +65,8 @@ def shape_of(name: str, info: FieldInfo) -> Shape:
             return Shape(name, "choice", choices=tuple(map(str, get_args(kind))))
         case kind:
             raise ConfigError(
-                f"there is no form for the setting {name}, which is of the type {kind}"
+                f"there is no form for the setting {name}, which is of the type {kind}; use str, "
+                "bool, int, float, Literal, SecretStr or tuple[str, ...]"
             )
 
 

@@ -111,7 +111,10 @@ def changed(text: str, block: Block) -> str:
         old = [line[1:] for line in hunk if line[:1] != "+"]
         new = [line[1:] for line in hunk if line[:1] != "-"]
         places = [n for n in range(len(lines)) if lines[n : n + len(old)] == old]
-        assert len(places) == 1, f"{block.file} has {len(places)} times: {old}"
+        assert len(places) == 1, (
+            f"docs/extending.md shows lines of {block.file} that must be there once and are there "
+            f"{len(places)} times. Change the block to fit the file: {old}"
+        )
         lines[places[0] : places[0] + len(old)] = new
     return "\n".join(lines)
 

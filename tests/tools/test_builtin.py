@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import tools
 from core.errors import ToolError
 from core.store.client import Store
 from nodes.tool_agent import run_call
@@ -16,7 +19,7 @@ from tests.support.desk import USER
 from tests.support.studio import Studio, in_order, studio, text
 from tools.base import Caller, Tool
 from tools.clock import describe_now
-from tools.toolsets import build_toolbox
+from tools.toolsets import TOOLSETS, build_toolbox
 
 CALLER = Caller(USER, "t1", "t1.r")
 
@@ -27,6 +30,13 @@ async def call(it: Studio, name: str, **arguments: Any) -> tuple[str, str]:
 
 def by_name(it: Studio) -> Mapping[str, Tool]:
     return build_toolbox(it.services).for_turn(USER, "t1").by_name
+
+
+def test_every_toolset_is_in_the_list() -> None:
+    modules = [f"tools.{module.name}" for module in pkgutil.iter_modules(tools.__path__)]
+    made = {name: getattr(importlib.import_module(name), "toolset", None) for name in modules}
+    missing = [name for name, toolset in made.items() if toolset and toolset not in TOOLSETS]
+    assert missing == [], "no line in tools/toolsets.py"
 
 
 def test_now_in_words() -> None:
