@@ -29,7 +29,7 @@ PAGE_HEAD = """\
 # Settings
 
 Where a value comes from, lowest first: the default, a YAML file (`config/default.yaml`, or the one
-that `ASSISTANT_CONFIG` names), the file `.env` and the environment, then what was saved in the
+that `ASSISTANT_CONFIG` names), files `.env` and the environment, then what was saved in the
 dashboard. An unknown name in a YAML file or a variable `ASSISTANT_…` is an error that names the
 nearest valid one.
 
@@ -40,7 +40,11 @@ tokens saved there are encrypted. An empty variable counts as unset; a list is w
 |---|---|
 | `ASSISTANT_HOME` | The data folder. Default: the platform's folder for user data. |
 | `ASSISTANT_CONFIG` | A YAML file instead of `config/default.yaml`. |
-| `ASSISTANT_ENV_FILE` | Another file instead of `.env` in the current folder. |
+| `ASSISTANT_ENV_FILE` | The one file to read instead of every `.env`. |
+
+A `.env` is read in the data folder and, when the program runs from its source, in the checkout; the
+first of them wins. One in the current folder is not read, as any folder may have one; `assistant
+up` and `doctor` say so.
 
 This page is written by `make docs` from `core/settings/groups.py`.
 """

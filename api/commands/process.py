@@ -10,7 +10,7 @@ import sys
 from core.errors import ConfigError
 from core.home.embedded import socket_path, socket_url
 from core.logs import set_up_logging
-from core.settings.source import Loaded, load, misspelt, unused
+from core.settings.source import Loaded, load, misspelt, unread, unused
 
 COLLECT_AFTER = (20_000, 20, 50)
 """Allocations between garbage collections, and collections between those of older objects."""
@@ -49,9 +49,9 @@ def room_for_connections() -> None:
 
 
 def warn_of_slips(loaded: Loaded) -> None:
-    """Say which environment variables look like a misspelt setting, and which settings do
-    nothing."""
-    for warning in (*misspelt(), *unused(loaded)):
+    """Say which environment variables look like a misspelt setting, which settings do nothing, and
+    which file is not read."""
+    for warning in (*misspelt(), *unused(loaded), *unread(loaded.settings.home)):
         print(f"assistant: {warning}", file=sys.stderr)
 
 

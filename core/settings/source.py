@@ -13,11 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_origin
 
-import platformdirs
 import yaml
 from pydantic import SecretStr, ValidationError
 
 from core.errors import ConfigError
+from core.settings.env_files import (
+    ENV_FILE_VARIABLE,
+    HOME_VARIABLE,
+    checkout,
+    home_of,
+    passed_over,
+    with_env_files,
+)
 from core.settings.groups import GROUPS, SECRETS, UNUSED, Settings, secrets_of
 from core.settings.key_hosts import (
     Layer,
@@ -41,8 +48,6 @@ ALIASES: dict[str, tuple[str, str]] = {
 """Names of the outer contract; every other setting is also read as GROUP_FIELD."""
 
 OWN_PREFIX = "ASSISTANT_"
-HOME_VARIABLE = "ASSISTANT_HOME"
-ENV_FILE_VARIABLE = "ASSISTANT_ENV_FILE"
 CONFIG_VARIABLE = "ASSISTANT_CONFIG"
 LIFELINE_VARIABLE = "ASSISTANT_LIFELINE"
 """Set by `up` for its children: number of a pipe that ends with the supervisor."""
@@ -99,19 +104,20 @@ def environment_names() -> dict[str, tuple[str, str]]:
     return names | ALIASES
 
 
-def load(environ: Mapping[str, str] | None = None, *, cwd: Path | None = None) -> Loaded:
+def load(environ: Mapping[str, str] | None = None) -> Loaded:
     """Read yaml and environment. Raises ConfigError that names the bad setting and the nearest
-    good one."""
-    env = dict(os.environ if environ is None else environ)
-    folder = cwd if cwd is not None else Path.cwd()
-    env = read_env_file(Path(env.get(ENV_FILE_VARIABLE) or folder / ".env")) | env
-    home = Path(env.get(HOME_VARIABLE) or platformdirs.user_data_dir("assistant", appauthor=False))
+    good one.
+
+    A given ``environ`` is all there is, beside the `.env` of its data folder.
+    """
+    given = dict(os.environ if environ is None else environ)
+    env = with_env_files(given, checkout() if environ is None else None)
     config = Path(env[CONFIG_VARIABLE]) if env.get(CONFIG_VARIABLE) else default_config()
     layers: Layers = (
         ("config", read_yaml(config)),
         ("environment", read_environment(env)),
     )
-    return build(home.expanduser().absolute(), layers)
+    return build(home_of(env), layers)
 
 
 def default_config() -> Path:
@@ -262,6 +268,17 @@ def misspelt(env: Mapping[str, str] | None = None) -> list[str]:
     return found
 
 
+def unread(home: Path) -> list[str]:
+    """A `.env` in the current folder that is not read; `up` and `doctor` say so."""
+    found = passed_over({**os.environ, HOME_VARIABLE: str(home)}, Path.cwd())
+    if found is None:
+        return []
+    return [
+        f"{found} is not read, because any folder could have one; move it to {home}, "
+        f"or name it in {ENV_FILE_VARIABLE}"
+    ]
+
+
 def unused(loaded: Loaded) -> list[str]:
     """Settings that are set although nothing reads them yet; `up` and `doctor` say so."""
     return [
@@ -275,27 +292,6 @@ def _parse(group: str, name: str, text: str) -> object:
     if get_origin(GROUPS[group].model_fields[name].annotation) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
-
-
-def read_env_file(path: Path) -> dict[str, str]:
-    """``NAME=value`` lines of a .env file; quotes around a value are dropped. Missing file:
-    empty."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    values: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        bare = line.strip().removeprefix("export ")
-        if not bare or bare.startswith("#"):
-            continue
-        name, equals, value = bare.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise ConfigError(f"{path}, line {number}: write NAME=value")
-        values[name.strip()] = value.strip().strip("'\"")
-    return values
 
 
 def child_environment(lifeline_fd: int, **changes: str) -> dict[str, str]:

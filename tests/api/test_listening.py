@@ -14,7 +14,7 @@ from core.settings.source import Loaded, load
 
 def settings_with(home: Path, port: int, *, is_set: bool) -> Loaded:
     """Settings whose port was set, or is the usual one."""
-    loaded = load({"ASSISTANT_HOME": str(home), "ASSISTANT_PORT": str(port)}, cwd=home)
+    loaded = load({"ASSISTANT_HOME": str(home), "ASSISTANT_PORT": str(port)})
     source = "environment" if is_set else "default"
     return Loaded(loaded.settings, {**loaded.sources, "server.port": source}, loaded.layers)
 
@@ -34,6 +34,6 @@ def test_a_port_that_was_set_is_not_left_for_another(tmp_path: Path) -> None:
 
 
 def test_an_address_that_cannot_be_had_is_refused_at_once(tmp_path: Path) -> None:
-    loaded = load({"ASSISTANT_HOME": str(tmp_path), "ASSISTANT_HOST": "192.0.2.1"}, cwd=tmp_path)
+    loaded = load({"ASSISTANT_HOME": str(tmp_path), "ASSISTANT_HOST": "192.0.2.1"})
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1"):
         bind(loaded)

@@ -53,7 +53,7 @@ class Real:
 
 @pytest.fixture
 async def real(redis_url: str, tmp_path: Path) -> AsyncGenerator[Real]:
-    loaded = load({"ASSISTANT_HOME": str(tmp_path)}, cwd=tmp_path)
+    loaded = load({"ASSISTANT_HOME": str(tmp_path)})
     async with open_process(loaded, redis_url, role="api") as process:
         parts = make_parts(process, make_auth(process.services.store, process.services.settings))
         app, _ = create_app(process, Listening(8080))

@@ -46,7 +46,7 @@ def test_the_config_file_holds_exactly_the_defaults(tmp_path: Path) -> None:
     content = yaml.safe_load(tree.text(tree.ROOT / "config" / "default.yaml"))
     complete = {group: set(model.model_fields) for group, model in GROUPS.items()}
     assert {group: set(values) for group, values in content.items()} == complete
-    loaded = load({"ASSISTANT_HOME": str(tmp_path)}, cwd=tmp_path)
+    loaded = load({"ASSISTANT_HOME": str(tmp_path)})
     assert {name for name, source in loaded.sources.items() if source != "default"} == set()
     for group, model in GROUPS.items():
         assert getattr(loaded.settings, group) == model()

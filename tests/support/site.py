@@ -22,7 +22,7 @@ PORT = 8080
 @asynccontextmanager
 async def site(redis_url: str, home: Path, *, scope: Scope) -> AsyncGenerator[httpx.AsyncClient]:
     """A client with an API key of the scope. All routes, the real guard, a real store."""
-    loaded = load({"ASSISTANT_HOME": str(home)}, cwd=home)
+    loaded = load({"ASSISTANT_HOME": str(home)})
     async with open_process(loaded, redis_url, role="api") as process:
         app, _ = create_app(process, Listening(PORT))
         _, key = await create_key(process.services.store.redis, FIRST_ACCOUNT, "tests", scope)

@@ -35,7 +35,8 @@ async def looked(check: Check, look: Look) -> Sequence[Finding]:
 
 
 async def _surroundings(look: Look) -> Sequence[Finding]:
-    return [*local.slips(), *local.not_yet(look.loaded)]
+    loaded = look.loaded
+    return [*local.slips(), *local.not_read(loaded), *local.not_yet(loaded)]
 
 
 async def _home(look: Look) -> Sequence[Finding]:

@@ -18,7 +18,7 @@ from api.commands.doctor.finding import Finding, fail, ok, warn
 from core.errors import ConfigError
 from core.home.embedded import server_binary
 from core.settings.groups import GROUPS, Settings
-from core.settings.source import Loaded, Source, misspelt, unused
+from core.settings.source import Loaded, Source, misspelt, unread, unused
 
 OLDEST_PYTHON = (3, 11)
 GIB = 1024**3
@@ -105,6 +105,12 @@ def slips() -> list[Finding]:
     """Variables that look like a misspelt setting."""
     fix = "rename it, or ignore this if another program needs it"
     return [warn("environment", slip, fix) for slip in misspelt()]
+
+
+def not_read(loaded: Loaded) -> list[Finding]:
+    """A `.env` that somebody may think is read."""
+    fix = "move it, or delete it if it is of another program"
+    return [warn("settings", found, fix) for found in unread(loaded.settings.home)]
 
 
 def not_yet(loaded: Loaded) -> list[Finding]:

@@ -322,7 +322,7 @@ async def test_secrets_stay_sealed_and_missing_keys_are_named(
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     new.mkdir()
-    loaded = load({"ASSISTANT_HOME": str(old)}, cwd=tmp_path)
+    loaded = load({"ASSISTANT_HOME": str(old)})
     planted = "planted-4711-secret"
     live = LiveSettings(loaded, store, open_box(old))
     await live.save("model", {"api_key": SecretStr(planted), "name": "m"})

@@ -81,7 +81,7 @@ def test_every_live_group_has_a_form_unless_nothing_of_it_is_used() -> None:
 
 def test_a_setting_that_does_nothing_yet_is_told(tmp_path: Path) -> None:
     env = {"ASSISTANT_HOME": str(tmp_path), "MEMORY_VECTOR_SHORT_MAX": "7"}
-    assert unused(load(env, cwd=tmp_path)) == [
+    assert unused(load(env)) == [
         "memory.vector_short_max is set, but this version does not use it yet"
     ]
-    assert unused(load({"ASSISTANT_HOME": str(tmp_path)}, cwd=tmp_path)) == []
+    assert unused(load({"ASSISTANT_HOME": str(tmp_path)})) == []

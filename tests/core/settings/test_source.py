@@ -17,7 +17,6 @@ from core.settings.source import (
     environment_names,
     load,
     misspelt,
-    read_env_file,
 )
 
 
@@ -29,7 +28,7 @@ def loaded(
     (home / "config.yaml").write_text(config, encoding="utf-8")
     (home / ".env").write_text(dotenv, encoding="utf-8")
     env = {"ASSISTANT_HOME": str(home), "ASSISTANT_CONFIG": str(home / "config.yaml"), **env}
-    result = load(env, cwd=home)
+    result = load(env)
     return result if saved is None else result.overlaid(saved)
 
 
@@ -191,25 +190,12 @@ def test_misspelt_names_get_a_hint() -> None:
     assert found == ["MODEL_NAMES is not a setting; did you mean MODEL_NAME?"]
 
 
-def test_an_env_file(tmp_path: Path) -> None:
-    path = tmp_path / ".env"
-    text = "\ufeff# comment\n\nexport A=1\nB = 'two words' \nC=\"x=y\"\nD=\n"
-    path.write_text(text, encoding="utf-8")
-    assert read_env_file(path) == {"A": "1", "B": "two words", "C": "x=y", "D": ""}
-    path.write_text("what is this\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="line 1: write NAME=value"):
-        read_env_file(path)
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_env_file(path)
-
-
 def test_the_default_config_changes_nothing(tmp_path: Path) -> None:
     env = {"ASSISTANT_HOME": str(tmp_path)}
-    found = load(env, cwd=tmp_path)
+    found = load(env)
     assert default_config().exists()
     assert set(found.sources.values()) == {"default"}
 
 
 def test_the_home_is_absolute(tmp_path: Path) -> None:
-    assert load({"ASSISTANT_HOME": "some/folder"}, cwd=tmp_path).settings.home.is_absolute()
+    assert load({"ASSISTANT_HOME": "some/folder"}).settings.home.is_absolute()
