@@ -12,6 +12,7 @@ import orjson
 
 from core.accounts.profile import profile_read
 from core.asks.answering import answering
+from core.engine.watchdog import watched
 from core.engine.worker import Worker
 from core.jobs.jobs import running_jobs
 from core.metrics import show_zeros
@@ -89,5 +90,6 @@ async def run_worker(loaded: Loaded, url: str, *, toolsets: Sequence[Toolset] = 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.drain)
         log.info("worker %s is ready", worker.name)
-        await worker.run()
+        async with watched(worker.turns, worker.stuck_seconds, url):
+            await worker.run()
     log.info("worker %s has stopped", worker.name)

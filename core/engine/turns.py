@@ -87,7 +87,8 @@ class Turns:
         self._handler = handler
         self._give_up = give_up
         self.running: dict[str, Running] = {}
-        self._busy = asyncio.Event()
+        self.busy = asyncio.Event()
+        """Set while turns run."""
         self.count = 0
         self.draining = False
         """Set when no further message may be taken."""
@@ -142,7 +143,7 @@ class Turns:
         control = TurnControl()
         writer = TurnJournal(self._mailbox, turn, self._engine)
         self.running[turn.run_id] = Running(turn, control, time.monotonic())
-        self._busy.set()
+        self.busy.set()
         if self.handing_over:
             control.stop("drain")
         try:
@@ -163,7 +164,7 @@ class Turns:
             await writer.close()
             self.running.pop(turn.run_id, None)
             if not self.running:
-                self._busy.clear()
+                self.busy.clear()
 
     async def _end(self, turn: Turn, ending: Ending, clock: TurnClock) -> Turn | Busy | None:
         """Write the end and take the next message."""
@@ -199,7 +200,7 @@ class Turns:
 
     async def renew(self) -> None:
         """Renew the leases of turns that live longer; hear what pub/sub may have lost."""
-        await self._busy.wait()
+        await self.busy.wait()
         pause = min(self._engine.lease_ms / 5000, LONGEST_RENEWAL)
         await asyncio.sleep(pause)
         now = time.monotonic()

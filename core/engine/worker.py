@@ -74,7 +74,7 @@ class Worker:
         self._blocking = blocking
         self._live = live
         self._mailbox = Mailbox(store, self.name, reads=reads)
-        self._turns = Turns(self._mailbox, live, handler, give_up)
+        self.turns = Turns(self._mailbox, live, handler, give_up)
         self._active: dict[str, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stale: dict[tuple[str, bytes], float] = {}
@@ -87,6 +87,10 @@ class Worker:
     def _engine(self) -> EngineSettings:
         return self._live.current.engine
 
+    def stuck_seconds(self) -> float:
+        """How long one step may hold up all others."""
+        return self._engine.stuck_seconds
+
     async def run(self) -> None:
         """Work until ``drain`` is called. Ends when every turn is finished or handed over."""
         loops = [
@@ -94,7 +98,7 @@ class Worker:
             for loop in (
                 self._answer_bell,
                 self._sweep,
-                self._turns.renew,
+                self.turns.renew,
                 self._live_sign,
             )
         ]
@@ -116,13 +120,13 @@ class Worker:
 
     def drain(self) -> None:
         """Take no more turns; finish the running ones within drain_seconds or hand them over."""
-        self._turns.draining = True
+        self.turns.draining = True
         self._draining.set()
 
     async def _finish_turns(self) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._engine.drain_seconds)
-        self._turns.hand_over()
+        self.turns.hand_over()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=10)
 
@@ -246,7 +250,7 @@ class Worker:
     async def _drain_inbox(self, thread_id: str, user_id: str) -> None:
         outcome = await self._mailbox.claim(thread_id, self._engine, user_id=user_id)
         while isinstance(outcome, Turn):
-            outcome = await self._turns.take(outcome)
+            outcome = await self.turns.take(outcome)
         if isinstance(outcome, Busy):
             log.debug("thread %s is busy for %d ms", thread_id, outcome.milliseconds)
 
@@ -256,13 +260,13 @@ class Worker:
         """Stop a run, if it is here; a listener of ``keys.cancellations()``. One that is missed
         stands in the thread's cancel flag, which the renewal of the lease looks at."""
         if run_id is not None:
-            self._turns.stop(run_id, "user")
+            self.turns.stop(run_id, "user")
 
     async def _live_sign(self) -> None:
         now = int(time.time() * 1000)
         about = {
-            "running": len(self._turns.running),
-            "turns": self._turns.count,
+            "running": len(self.turns.running),
+            "turns": self.turns.count,
             "pid": os.getpid(),
             "at": now,
             **self._about(),

@@ -261,6 +261,13 @@ class EngineSettings(Group):
         le=600,
         description="Seconds that a stopping worker gives its turns before it hands them over.",
     )
+    stuck_seconds: float = Field(
+        default=5,
+        ge=1,
+        le=600,
+        description="Seconds that one step may hold up all others of its worker before it is "
+        "stopped.",
+    )
     journal_length: int = Field(
         default=5000,
         ge=100,

@@ -49,12 +49,14 @@ class Stack:
     )
     url: str = ""
 
-    async def start(self, name: str, command: str) -> asyncio.subprocess.Process:
-        """Start `assistant <command>` under a name of the test's choice."""
+    async def start(
+        self, name: str, command: str, *, program: Path = ROOT / "assistant.py"
+    ) -> asyncio.subprocess.Process:
+        """Start `assistant <command>`, or another program, under a name of the test's choice."""
         with (self.home / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                str(ROOT / "assistant.py"),
+                str(program),
                 command,
                 env=self._environment(),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -85,11 +87,13 @@ class Stack:
         async with self.client() as client:
             await wait_until(lambda: _answers(client), timeout=60)
 
-    async def start_worker(self, name: str = "worker") -> None:
+    async def start_worker(
+        self, name: str = "worker", *, program: Path = ROOT / "assistant.py"
+    ) -> None:
         """Start a worker and wait until it works."""
         log = self.home / f"{name}.log"
         before = log.read_bytes().count(b"is ready") if log.exists() else 0
-        await self.start(name, "worker")
+        await self.start(name, "worker", program=program)
         await wait_until(lambda: log.read_bytes().count(b"is ready") > before, timeout=60)
 
     async def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
