@@ -13,8 +13,9 @@ import orjson
 from core.logs import PATTERN
 from core.models.errors import classify, understand
 from core.models.wire.chunks import ChunkReader
+from core.models.wire.dialects.grammar import GRAMMAR
 from core.models.wire.sse import SseParser
-from core.models.wire.tooltext import known_tools, parse_block
+from core.models.wire.tools import known_tools
 
 TOOLS = known_tools(
     [{"function": {"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}}]
@@ -66,6 +67,30 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "addressed": _filled("<|channel|>commentary to=functions.f<|message|>", "x"),
     "deep JSON": _filled("<tool_call>", "[", "</tool_call>"),
 }
+PARTS = (
+    *(
+        " ",
+        "\n",
+        "a",
+        "{",
+        "[",
+        '"',
+        "`",
+        "call:f{",
+        "<arg_key>",
+        "<arg_key>a</arg_key><arg_value>",
+    ),
+    *('<invoke name="f">', "<invoke ", "<parameter name=", '<parameter name="a">', "<function=f>"),
+    *("<｜tool▁call▁begin｜>f", "<|tool_call_begin|>f", "<｜DSML｜invoke name=f>", "f(", '<|"|>'),
+)
+for opener in ("", *(word for word, kind in GRAMMAR.kinds.items() if kind == "call")):
+    for part in (*PARTS, opener):
+        if part:
+            TEXTS[f"{opener} {part!r}"] = _filled(opener, part)
+for word in GRAMMAR.kinds:
+    TEXTS.setdefault(f" {word!r}", _filled("", word))
+    TEXTS[f"in thinking {word!r}"] = _filled("<think>", word)
+
 
 BODIES: dict[str, Callable[[int], str]] = {
     "html": _filled("", "<"),
@@ -125,17 +150,21 @@ def _sse(reads: list[bytes]) -> None:
         parser.feed(read)
 
 
+def _readings(text: str) -> dict[str, Work]:
+    """A text as a whole answer, as one in small pieces, and as thinking."""
+    return {
+        "whole": lambda: read_answer(_content([text])),
+        "pieces": lambda: read_answer(_content(_cut(text, 20))),
+        "thinking": lambda: read_answer(_content([text], "reasoning_content")),
+    }
+
+
 def works(size: int) -> dict[str, Work]:
     """All readings of about ``size`` characters, by name."""
     found: dict[str, Work] = {}
     for name, make in TEXTS.items():
-        text = make(size)
-        for how, pieces in (("whole", [text]), ("pieces", _cut(text, 20))):
-            chunks = _content(pieces)
-            found[f"{name}, {how}"] = lambda chunks=chunks: read_answer(chunks)
-        thought = _content([text], "reasoning_content")
-        found[f"{name}, thinking"] = lambda chunks=thought: read_answer(chunks)
-        found[f"{name}, block"] = lambda text=text: parse_block(text, TOOLS)
+        for how, work in _readings(make(size)).items():
+            found[f"{name}, {how}"] = work
     for name, make in BODIES.items():
         body = make(size)
         found[f"error: {name}"] = lambda body=body: classify(500, body)

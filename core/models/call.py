@@ -22,7 +22,7 @@ from core.models.servers.windows import Windows
 from core.models.wire.chunks import ChunkReader
 from core.models.wire.pieces import Finish, FinishReason, NoticePiece, Piece, UsagePiece
 from core.models.wire.sse import Chunk
-from core.models.wire.tooltext import known_tools
+from core.models.wire.tools import known_tools
 from core.models.wire.transport import AnswerStream, StaleConnection, Transport
 
 SILENT_CUT_LEAST = 1000

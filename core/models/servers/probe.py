@@ -19,7 +19,7 @@ from core.models.servers.context import served_context
 from core.models.wire.calls import read_arguments
 from core.models.wire.chunks import ChunkReader
 from core.models.wire.pieces import ModelAnswer
-from core.models.wire.tooltext import known_tools
+from core.models.wire.tools import known_tools
 from core.models.wire.transport import Transport
 from core.settings.groups import ModelSettings
 

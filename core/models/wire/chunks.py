@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 from core.events import Usage, scrub
@@ -9,9 +10,11 @@ from core.models.errors import ModelError, classify
 from core.models.history import flatten
 from core.models.wire.calls import MAX_CALLS, TOO_MANY, CallAssembler, dump
 from core.models.wire.collector import Collector
-from core.models.wire.pieces import FinishReason, Piece, ToolCallsPiece
+from core.models.wire.dialects.base import Tools
+from core.models.wire.dialects.grammar import GRAMMAR, Grammar
+from core.models.wire.pieces import FinishReason, NoticePiece, Piece, ToolCallsPiece
 from core.models.wire.splitter import Splitter
-from core.models.wire.tooltext import Tools, parse_reasoning
+from core.models.wire.tools import fitted
 
 MAX_ANSWER = 4 * 1024 * 1024
 """Characters after which an answer is cut off: a model that never stops must not fill the
@@ -23,6 +26,10 @@ MAX_TOKENS = 1_000_000_000
 CUT_CALL = (
     "The answer was cut off while the model was writing a tool call; nothing was run. Try again; "
     "if it keeps happening, raise model.max_tokens or the context size."
+)
+
+SHOWN_CALL = (
+    "The answer holds what looks like a tool call, but it could not be read; nothing was run."
 )
 
 FINISH: dict[str, Literal["stop", "tool_calls", "length", "truncated", "error"]] = {
@@ -44,7 +51,12 @@ class ChunkReader:
     model wrote something, be it held back or half a tool call."""
 
     def __init__(
-        self, tools: Tools, *, close_only: bool = False, secrets: tuple[str, ...] = ()
+        self,
+        tools: Tools,
+        *,
+        close_only: bool = False,
+        secrets: tuple[str, ...] = (),
+        grammar: Grammar = GRAMMAR,
     ) -> None:
         self.finish_reason: Literal["stop", "tool_calls", "length", "truncated", "error"] | None = (
             None
@@ -53,7 +65,8 @@ class ChunkReader:
         self.any_chunk = False
         self.any_output = False
         self._out = Collector()
-        self._splitter = Splitter(tools, self._out, close_only=close_only)
+        self._splitter = Splitter(tools, self._out, close_only=close_only, grammar=grammar)
+        self._grammar = grammar
         self._native = CallAssembler()
         self._tools = tools
         self._secrets = secrets
@@ -110,7 +123,10 @@ class ChunkReader:
         choice: Any = choices[0] if choices.__class__ is list else None
         if choice.__class__ is not dict:
             return
-        delta: Any = choice.get("delta") or choice.get("message")
+        delta: Any = choice.get("delta")
+        if not delta and not self.any_output:
+            # A whole message; behind deltas it repeats them.
+            delta = choice.get("message")
         if delta.__class__ is dict:
             self._delta(delta)
         if reason := choice.get("finish_reason"):
@@ -125,6 +141,8 @@ class ChunkReader:
         # vLLM and Ollama say "reasoning", LM Studio, llama.cpp, DeepSeek and SGLang
         # "reasoning_content".
         thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if not thought and (details := delta.get("reasoning_details")):
+            thought = flatten(details)
         if thought and thought.__class__ is str:
             self._think(thought)
         content = delta.get("content")
@@ -203,8 +221,11 @@ class ChunkReader:
         if calls is not None:
             if too_many or not complete:
                 raise ModelError("truncated", TOO_MANY if too_many else CUT_CALL)
-            self._out.put(calls)
+            fit = tuple(fitted(call, self._tools) for call in calls.calls)
+            self._out.put(replace(calls, calls=fit))
             return "tool_calls"
+        if complete and (self._splitter.shown_call or self._grammar.opens(self._out.visible)):
+            self._out.put(NoticePiece("warning", SHOWN_CALL))
         return "length" if reason == "length" else "truncated" if reason == "truncated" else "stop"
 
     def flush(self) -> None:
@@ -221,11 +242,12 @@ class ChunkReader:
         """Native calls; else calls written as text; else calls written into the thinking."""
         if self._native:
             return self._native.result()
-        if self._splitter.calls or self._splitter.unfinished_call:
-            return ToolCallsPiece(tuple(self._splitter.calls))
+        text = self._splitter
+        if text.calls or text.invalid or text.unfinished_call:
+            return ToolCallsPiece(tuple(text.calls), tuple(text.invalid))
         if complete and self._tools and not self._out.visible.strip():
-            calls = parse_reasoning(self._out.thought, self._tools)
-            return ToolCallsPiece(calls) if calls else None
+            calls, invalid = self._grammar.in_thinking(self._out.thought, self._tools)
+            return ToolCallsPiece(tuple(calls), tuple(invalid)) if calls or invalid else None
         return None
 
 

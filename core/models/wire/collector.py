@@ -23,6 +23,11 @@ class Collector:
         return "".join(self._text)
 
     @property
+    def last(self) -> str:
+        """The last visible character, or nothing."""
+        return self._text[-1][-1] if self._text else ""
+
+    @property
     def thought(self) -> str:
         """All thinking of the answer."""
         return "".join(self._reasoning)

@@ -101,6 +101,9 @@ class SseParser:
         elif line.startswith(b"error:"):
             # Old llama.cpp reports an error in a line of its own, not as data.
             chunks.append(_error(line[6:].strip()))
+        elif line.startswith(b"{") and (said := _parse(line)) is not None and said.get("error"):
+            # Others write it between the events.
+            chunks.append(said)
 
     def _data(self, value: bytes, chunks: list[Chunk]) -> None:
         if value == b"[DONE]":

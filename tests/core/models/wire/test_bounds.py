@@ -12,7 +12,7 @@ from core.models.errors import ModelError, classify
 from core.models.wire.calls import MAX_CALLS, MAX_NAME, read_arguments
 from core.models.wire.chunks import MAX_ANSWER, ChunkReader
 from core.models.wire.pieces import ModelAnswer
-from core.models.wire.tooltext import known_tools
+from core.models.wire.tools import known_tools
 from core.models.wire.values import MAX_DEPTH
 from tests.support.gateways import NOW, WEATHER
 

@@ -10,7 +10,7 @@ from core.events import Usage
 from core.models.errors import ModelError
 from core.models.wire.chunks import MAX_ANSWER, ChunkReader
 from core.models.wire.pieces import ModelAnswer
-from core.models.wire.tooltext import known_tools
+from core.models.wire.tools import known_tools
 from tests.support.gateways import NOW, WEATHER
 
 TOOLS = known_tools([WEATHER, NOW])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.models.wire.collector import Collector
 from core.models.wire.pieces import ModelAnswer
 from core.models.wire.splitter import Splitter
-from core.models.wire.tooltext import known_tools
+from core.models.wire.tools import known_tools
 from tests.support.gateways import NOW, WEATHER
 
 TOOLS = known_tools([WEATHER, NOW])

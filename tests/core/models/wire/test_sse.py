@@ -14,7 +14,7 @@ from core.models.errors import ModelError
 from core.models.wire.chunks import ChunkReader
 from core.models.wire.pieces import ModelAnswer
 from core.models.wire.sse import MAX_LINE, SseParser
-from core.models.wire.tooltext import known_tools
+from core.models.wire.tools import known_tools
 from tests.support.gateways import NOW, WEATHER
 from tests.support.quirks_server import load_scenarios
 

@@ -1,0 +1,49 @@
+"""DeepSeek: V3, R1 and V3.1 with their own tokens, V3.2 and later with DSML tags."""
+
+from __future__ import annotations
+
+import re
+
+from core.models.wire.calls import MAX_CALLS
+from core.models.wire.dialects.base import NAME, Dialect, Opener, Parsed, Tools, call, invocations
+from core.models.wire.pieces import ToolCall
+from core.models.wire.values import read_prefix
+
+BEGIN = "<｜tool▁call▁begin｜>"
+HEAD = re.compile(
+    rf"{BEGIN}\s*+(?:function<｜tool▁sep｜>)?+({NAME})\s*+(?:<｜tool▁sep｜>)?+\s*+"
+    r"(?:```(?:json)?+)?+\s*+(?=\{)"
+)
+DSML = invocations("｜DSML｜")
+
+
+def parse(text: str, tools: Tools) -> Parsed | None:
+    """All calls of a block of V3, R1 or V3.1."""
+    calls: list[ToolCall] = []
+    for match in HEAD.finditer(text):
+        decoded = read_prefix(text, match.end())
+        found = call(match.group(1), decoded[0], tools) if decoded else None
+        if found is None:
+            return None
+        calls.append(found)
+        if len(calls) > MAX_CALLS:
+            break
+    return Parsed(tuple(calls)) if calls else None
+
+
+def _alone(text: str, tools: Tools) -> Parsed | None:
+    return parse(BEGIN + text, tools)
+
+
+DEEPSEEK = Dialect(
+    "deepseek",
+    "DeepSeek V3, R1, V3.1, V3.2",
+    openers=(
+        Opener("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", parse),
+        Opener(BEGIN, "<｜tool▁call▁end｜>", _alone),
+        Opener("<｜DSML｜function_calls>", "</｜DSML｜function_calls>", DSML),
+        Opener("<｜DSML｜tool_calls>", "</｜DSML｜tool_calls>", DSML),
+    ),
+    ends=("<｜end▁of▁sentence｜>", "<｜User｜>"),
+    noise=("<｜Assistant｜>", "<｜begin▁of▁sentence｜>"),
+)
