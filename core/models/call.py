@@ -11,14 +11,15 @@ from core.events import Usage
 from core.metrics import MODEL_ERRORS
 from core.models.call_request import Fallback, Request, Timing
 from core.models.errors import ModelError
-from core.models.estimate import text_tokens
+from core.models.estimate import messages_tokens, text_tokens
 from core.models.patience import WAITS, Patience
-from core.models.recovery import NO_TOOLS_NOTICE, Recovery
+from core.models.recovery import Recovery
 from core.models.reported import Reported, label
 from core.models.request import Options, build, encode
 from core.models.servers.capabilities import Capabilities, learned
 from core.models.servers.servers import Servers, Target
 from core.models.servers.windows import Windows
+from core.models.simpler import NO_TOOLS_NOTICE, last_turn
 from core.models.wire.chunks import ChunkReader
 from core.models.wire.pieces import Finish, FinishReason, NoticePiece, Piece, UsagePiece
 from core.models.wire.sse import Chunk
@@ -80,6 +81,7 @@ class Call:
         self._ended = False
         self._retried: set[str] = set()
         self._early_reason = False
+        self._owed: tuple[str, ...] = ()
 
     async def next(self) -> list[Piece] | None:
         """The next pieces. Raises ModelError, after all that came before it was handed out."""
@@ -165,7 +167,8 @@ class Call:
             temperature=model.temperature,
             extra=_extra(request, known),
         )
-        body = build(request.messages, options, known)
+        shorter = self._recovery.form.shorter
+        body = build(last_turn(request.messages) if shorter else request.messages, options, known)
         reader = ChunkReader(
             known_tools(body.get("tools")),
             close_only=bool(known.close_only_think),
@@ -200,7 +203,7 @@ class Call:
             if stream.ended or reader.too_long:
                 return await self._finish(reading)
             if pieces := reader.take():
-                return pieces
+                return self._with_notices(pieces)
 
     def _seems_over(self, reader: ChunkReader) -> bool:
         """Whether the finish reason is the last word. Some servers send one with their first chunk,
@@ -231,10 +234,15 @@ class Call:
         await self._learn(plan)
         usage = self.usage = self._count(plan)
         pieces = reader.take()
-        pieces += self._remarks(plan, reason, usage)
+        pieces = self._with_notices(pieces) + self._remarks(plan, reason, usage)
         pieces += [UsagePiece(usage), Finish(reason, usage, self._label(plan))]
         self._ended = True
         return pieces
+
+    def _with_notices(self, pieces: list[Piece]) -> list[Piece]:
+        """What the user should know of the form that was answered, before its answer."""
+        notices, self._owed = self._owed, ()
+        return [*(NoticePiece("warning", text) for text in notices), *pieces]
 
     def _label(self, plan: Plan) -> str:
         """The model that answered, by its own server's word; it may be another than the listed."""
@@ -256,6 +264,7 @@ class Call:
             remarks.append(NoticePiece("warning", text))
         reported = 0 if usage.estimated else usage.prompt_tokens
         cut = SILENT_CUT_LEAST <= reported < self._request.estimate() / 2
+        cut = cut and not self._recovery.form.shorter
         if cut:
             self._windows.ask_beside(plan.target)
         if cut and self._servers.first_in_a_while(plan.target, "cut"):
@@ -277,11 +286,14 @@ class Call:
 
     async def _learn(self, plan: Plan) -> None:
         """Keep what made this call work."""
-        changes: dict[str, Any] = dict(self._recovery.changes)
+        changes: dict[str, Any] = dict(self._recovery.learnt())
         if plan.reader.saw_close_only and not plan.known.close_only_think:
             changes["close_only_think"] = True
         if changes:
             await self._servers.change(plan.target, lambda known: learned(known, **changes))
+        if self._recovery.form.shorter:
+            took = messages_tokens(last_turn(self._request.messages))
+            await self._windows.refused(self._request.settings.model, took)
         if (reported := plan.reported.usage) is not None:
             await self._windows.took(plan.target, plan.known, reported.prompt_tokens)
 
@@ -300,6 +312,7 @@ class Call:
         notices = await self._again(error)
         if notices is not None:
             return notices
+        error = self._recovery.last_word(error)
         if self._fallback is not None:
             self._cloud = await self._fallback.start(self._request, error)
         if self._cloud is None:
@@ -318,12 +331,18 @@ class Call:
         if error.kind in ("unreachable", "no_model") and plan.target.found:
             self._servers.forget(self._request.settings.model)
             return [] if self._first_time("found") else None
+        if error.kind == "no_model" and "unload" in error.said.lower():
+            # It went to sleep between the list and the question; the next question wakes it.
+            return [] if self._first_time("unloaded") else None
         if error.context_window:
             model = self._request.settings.model
             await self._windows.named(model, plan.target, error.context_window)
             return None
         if self._recovery.adapt(error, plan.body, plan.known):
             return [NoticePiece("warning", NO_TOOLS_NOTICE)] if error.kind == "no_tools" else []
+        if self._recovery.simplify(error, self._request.messages, plan.body, plan.known):
+            self._owed = self._recovery.form.notices
+            return []
         return None
 
     def _first_time(self, what: str) -> bool:

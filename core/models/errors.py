@@ -56,6 +56,10 @@ RETRYABLE: frozenset[ErrorKind] = frozenset(
     {"unreachable", "loading", "busy", "truncated", "stalled", "garbage", "other"}
 )
 
+ABOUT_THE_REQUEST: frozenset[ErrorKind] = frozenset({"no_tools", "template", "bad_parameter"})
+NOT_ABOUT_THE_REQUEST = frozenset({402, 404, 405, 407, 410, 421, 426, 451})
+"""HTTP statuses that no other form of the request changes."""
+
 OPTIONAL_PARAMETERS = (
     "parallel_tool_calls",
     "max_completion_tokens",
@@ -74,14 +78,16 @@ CONTEXT = re.compile(
     r"|n_keep: ?\d+ ?>= ?n_ctx|context_length_exceeded|exceed_context_size|context the overflows"
     r"|exceeds? (?:the )?(?:model'?s? )?(?:maximum )?context|input length .{0,300}exceeds"
     r"|input tokens .{0,300}exceeds"
-    r"|prompt is too long|too many tokens|no user query found in messages",
+    r"|prompt is too long|too many tokens|no user query found in messages"
+    r"|reached context length|context (?:size|length|window) (?:has been |is |was )?exceeded"
+    r"|longer than the model'?s context|context length is only",
     re.IGNORECASE,
 )
 CONTEXT_SIZES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"maximum context length is (\d{1,9})",
-        r"context length of only (\d{1,9})",
+        r"context length (?:of|is) only (\d{1,9})",
         r"n_ctx\"?: ?(\d{1,9})",
         r"context (?:size|length|window)[^\d]{0,20}(\d{3,9})",
     )
@@ -96,6 +102,8 @@ PROMPT_SIZES = tuple(
         r"keep the first (\d{1,9}) tokens",
         r"n_keep: ?(\d{1,9})",
         r"request \((\d{1,9}) tokens\)",
+        r"input \((\d{1,9}) tokens\)",
+        r"passed (\d{1,9}) input tokens",
     )
 )
 """Where it says how long the refused request was."""
@@ -118,7 +126,8 @@ BUSY = re.compile(
 SPENT = re.compile(r"insufficient_quota|\bquota\b|billing|credit", re.IGNORECASE)
 """A limit that waiting does not help against."""
 NO_TOOLS = re.compile(
-    r"does not support tools|--enable-auto-tool-choice|tools param requires"
+    r"does not support tools|support parameters: \[[^\]]{0,200}'tools'|tools param requires"
+    r"|--enable-auto-tool-choice"
     r"|tool(?: use| calling|s)? (?:is|are) not supported",
     re.IGNORECASE,
 )
@@ -129,7 +138,7 @@ TEMPLATE = re.compile(
 )
 NO_MODEL = re.compile(
     r"no models? loaded|model .{0,300}(?:not found|does not exist|not exist)|model_not_found"
-    r"|unknown model|model is not loaded|invalid model",
+    r"|unknown model|model is not loaded|invalid model|model (?:is |was |has been )?unloaded",
     re.IGNORECASE | re.DOTALL,
 )
 REFUSAL = re.compile(
@@ -149,7 +158,8 @@ READ = 16 * 1024
 class ModelError(AssistantError):
     """A model call failed. Where the server said them: ``context_window`` is its limit, and
     ``prompt_tokens`` the length of the request that it refused as too long. ``refused``: it is well
-    and does not take these messages, however often they are sent."""
+    and does not take these messages, however often they are sent. ``simpler_may_help``: it may take
+    another form of the request."""
 
     code = "model_other"
     status = 502
@@ -164,6 +174,7 @@ class ModelError(AssistantError):
         parameter: str | None = None,
         said: str = "",
         refused: bool = False,
+        simpler_may_help: bool = False,
     ) -> None:
         super().__init__(detail or ADVICE[kind], code=f"model_{kind}")
         self.kind: ErrorKind = kind
@@ -173,6 +184,7 @@ class ModelError(AssistantError):
         self.parameter = parameter
         self.said = said
         self.refused = refused
+        self.simpler_may_help = simpler_may_help
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +208,8 @@ def classify(status: int, body: str, *, secrets: tuple[str, ...] = ()) -> ModelE
     200)."""
     said = understand(body)
     code = said.fields.get("code")
-    if status < 400:
+    in_stream = status < 400
+    if in_stream:
         status = code if isinstance(code, int) and 400 <= code < 600 else 500
     kind = _kind(status, said)
     parameter = _parameter(said) if kind == "bad_parameter" else None
@@ -210,6 +223,7 @@ def classify(status: int, body: str, *, secrets: tuple[str, ...] = ()) -> ModelE
         parameter=parameter,
         said=shown,
         refused=kind == "template" or (kind == "other" and status in REFUSALS),
+        simpler_may_help=_may_be_simpler(kind, status, said, in_stream=in_stream),
     )
 
 
@@ -275,6 +289,15 @@ def _kind(status: int, said: Said) -> ErrorKind:
     if status in (400, 422, 500) and _parameter(said) is not None:
         return "bad_parameter"
     return "other"
+
+
+def _may_be_simpler(kind: ErrorKind, status: int, said: Said, *, in_stream: bool) -> bool:
+    if kind in ABOUT_THE_REQUEST:
+        return True
+    hopeless = FAILED_TO_LOAD.search(said.text) or SPENT.search(said.text)
+    if kind != "other" or hopeless:
+        return False
+    return in_stream or (400 <= status < 500 and status not in NOT_ABOUT_THE_REQUEST)
 
 
 def _parameter(said: Said) -> str | None:

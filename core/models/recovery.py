@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from core.models.errors import ModelError
 from core.models.servers.capabilities import Capabilities
+from core.models.simpler import Form, simpler_forms
 
 MAX_DROPPED = 4
-NO_TOOLS_NOTICE = "This model cannot use tools, so it answers without them."
+GIVE_UP_SECONDS = 8.0
+"""From the first unknown refusal on; after it no other form is tried."""
+ABOUT_LENGTH = re.compile(r"token|context|length|long|size|large|exceed|memory", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -18,6 +24,13 @@ class Recovery:
     worked."""
 
     changes: dict[str, Any] = field(default_factory=dict[str, Any])
+    form: Form = field(default_factory=Form)
+    """The simpler form that is tried now."""
+    unknown: ModelError | None = None
+    """The refusal that no list knows."""
+    _left: list[Form] = field(default_factory=list[Form])
+    _known_words: dict[str, Any] = field(default_factory=dict[str, Any])
+    _until: float = 0
 
     def adapt(self, error: ModelError, body: dict[str, Any], known: Capabilities) -> bool:
         """Note the change that may help; False: nothing can be done about this error."""
@@ -30,6 +43,37 @@ class Recovery:
                 return self._drop(error.parameter, body, known)
             case _:
                 return False
+
+    def simplify(
+        self,
+        error: ModelError,
+        messages: Sequence[Mapping[str, Any]],
+        body: dict[str, Any],
+        known: Capabilities,
+    ) -> bool:
+        """Note the next simpler form; False: this is no refusal, or every form was tried."""
+        if self.unknown is None:
+            if not error.simpler_may_help:
+                return False
+            self.unknown = error
+            long = bool(ABOUT_LENGTH.search(error.said))
+            self._left = simpler_forms(messages, body, known, about_length=long)
+            self._known_words = dict(self.changes)
+            self._until = time.monotonic() + GIVE_UP_SECONDS
+        if not self._left or time.monotonic() > self._until:
+            return False
+        self.form = self._left.pop(0)
+        self.changes = {**self._known_words, **self.form.changes}
+        return True
+
+    def last_word(self, error: ModelError) -> ModelError:
+        """What to tell of a call that failed in all forms: the refusal of the whole request, for
+        the others are about less than what was wanted."""
+        return self.unknown if self.unknown is not None and error.simpler_may_help else error
+
+    def learnt(self) -> dict[str, Any]:
+        """What to remember of the server, now that it has answered."""
+        return self._known_words if self.form.only_now else self.changes
 
     def _once(self, name: str, value: object, *, possible: bool) -> bool:
         if not possible or name in self.changes:
