@@ -89,7 +89,7 @@ def add_settings(app: FastAPI, world: World) -> None:
     @app.post("/api/model/test")
     async def test(request: Request) -> Json:
         world.calls.append(("POST", request.url.path, orjson.loads(await request.body())))
-        return REPORT
+        return world.report or REPORT
 
     @app.get("/api/profile")
     async def profile() -> dict[str, str]:

@@ -114,6 +114,7 @@ class World:
     settings: dict[str, Json] = field(default_factory=dict[str, Json])
     profile: dict[str, str] = field(default_factory=dict[str, str])
     servers: list[Json] = field(default_factory=list[Json])
+    report: Json | None = None
     signed_in: bool = True
     password: str = "correct horse"
     setup_token: str = "token-1"

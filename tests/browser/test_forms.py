@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -197,3 +199,39 @@ async def test_sign_out(watch: Watch) -> None:
     page = await watch.open("/settings")
     await page.get_by_role("button", name="Sign out").click()
     await page.wait_for_url("**/login")
+
+
+LATIN = re.compile(r"[a-z]{3,}(?: [a-z]{2,})+")
+"""A run of English words; names of products and units are no run."""
+
+
+async def test_a_russian_page_has_no_english_sentences(watch: Watch, world: World) -> None:
+    watch.allow("422", "429", "401")
+    step = {"name": "reach", "ok": False, "detail": "Connect call failed", "code": "unreachable"}
+    whole = {"ok": True, "detail": "some english words here"}
+    names = ("models", "chat", "streaming", "reasoning", "tools", "json", "context")
+    world.report = {
+        "model": "qwen3",
+        "refused": "The model server cannot be reached. (Connect call failed)",
+        "refused_code": "unreachable",
+        "steps": [step, *({"name": name, **whole} for name in names)],
+        "capabilities": {"context_window": 32768},
+    }
+    page = await watch.open("/settings", locale="ru-RU")
+    form = page.locator("#model")
+    await form.locator("#base_url").fill("nonsense")
+    await form.get_by_role("button", name="Сохранить").click()
+    await expect(form.locator("#base_url-error")).to_have_text("Это значение не подходит.")
+    await expect(form.locator("#base_url")).to_be_focused()
+    await page.get_by_role("button", name="Проверить связь").click()
+    await expect(page.locator("#report .steps li")).to_have_count(8)
+    await expect(page.locator("#report")).to_contain_text("Сервер модели недоступен.")
+    await expect(page.locator("#report")).to_contain_text("32")
+    shown = await page.locator("#report").inner_text()
+    assert not LATIN.findall(shown), shown
+    world.refuse_next = {"status": 429, "code": "inbox_full", "detail": "too many messages wait"}
+    await page.goto(f"{watch.url}/")
+    await page.locator("#message").fill("привет")
+    await page.keyboard.press("Enter")
+    problem = page.locator(".composer-problem")
+    await expect(problem).to_have_text("В этой беседе ждёт слишком много сообщений.")

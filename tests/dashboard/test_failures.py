@@ -71,3 +71,24 @@ def test_a_button_leads_to_a_control_that_is_there() -> None:
 )
 def test_wrong_settings_lead_to_the_setting(kind: str, field: str) -> None:
     assert FAILURES[kind].field == field
+
+
+PROBLEM = re.compile(r"""\bcode\s*=\s*"(\w+)\"""")
+CALLED = ("core", "api/middleware", "api/routes")
+"""Rooms whose errors answer calls of the pages."""
+NOT_FOR_PAGES = {
+    "bad_configuration", "home_busy", "store_too_old", "file_not_written", "backup_unusable",
+    "restore_incomplete",  # of commands
+    "fenced", "tool_error", "model_other",  # of turns
+    "method_not_allowed", "unsupported_media_type", "wrong_host", "wrong_origin",
+    "target_too_long", "headers_too_large",  # a page of ours never causes them
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_refusal_of_the_api_has_a_text(language: str) -> None:
+    files = [file for room in CALLED for file in (ROOT / room).rglob("*.py")]
+    codes = {code for file in files for code in PROBLEM.findall(file.read_text())}
+    assert {"inbox_full", "wrong_password", "not_set_up", "no_worker"} <= codes
+    messages = load_catalogues(PAGES / "locale")[language].messages
+    assert {code for code in codes - NOT_FOR_PAGES if f"problem.{code}" not in messages} == set()

@@ -74,6 +74,8 @@ class Step:
     ok: bool | None
     detail: str
     ms: int
+    code: str = ""
+    """The kind of the error that it met, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class ProbeReport:
     steps: tuple[Step, ...]
     capabilities: Capabilities
     refused: str | None
+    refused_code: str = ""
+    """The kind of the error behind ``refused``."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -122,7 +126,7 @@ class Probe:
         self.deadline = time.monotonic() + self.total
         self.base_url, self.model = normal_base(self.settings.base_url), self.settings.name
         self.known = Capabilities(source="probed", stream_usage=True)
-        refused: str | None = None
+        refused: ModelError | None = None
         try:
             await self._list()
             await self._chat()
@@ -130,7 +134,7 @@ class Probe:
             await self._json()
             await self._context()
         except ModelError as error:
-            refused = error.detail
+            refused = error
         self.known = replace(self.known, at=datetime.now(UTC).isoformat())
         return ProbeReport(
             self.base_url,
@@ -139,11 +143,14 @@ class Probe:
             self.models,
             tuple(self.steps),
             self.known,
-            refused,
+            refused.detail if refused else None,
+            refused.kind if refused else "",
         )
 
-    def _note(self, name: str, ok: bool | None, detail: str, since: float) -> None:
-        self.steps.append(Step(name, ok, detail, round((time.monotonic() - since) * 1000)))
+    def _note(self, name: str, ok: bool | None, found: str | ModelError, since: float) -> None:
+        detail, code = (found, "") if isinstance(found, str) else (found.detail, found.kind)
+        ms = round((time.monotonic() - since) * 1000)
+        self.steps.append(Step(name, ok, detail, ms, code))
 
     def _left(self, most: float) -> float:
         return max(0.05, min(most, self.deadline - time.monotonic()))
@@ -158,11 +165,11 @@ class Probe:
             self.models = await self._listed()
         except ModelError as error:
             if error.kind in ("unreachable", "auth", "stalled", *WAITS) or not self.model:
-                self._note("reach", False, error.detail, start)
+                self._note("reach", False, error, start)
                 raise
             # It answers, but has no list: the configured name may work all the same.
             self._note("reach", True, "The server answers.", start)
-            self._note("models", None, error.detail, start)
+            self._note("models", None, error, start)
             return
         self._note("reach", True, f"The server answers ({server_kind(self.models)}).", start)
         self._pick(start)
@@ -189,7 +196,7 @@ class Probe:
         chosen = choose(self.models)
         if chosen is None:
             error = ModelError("no_model", "The server has no chat model; load or download one.")
-            self._note("models", False, error.detail, start)
+            self._note("models", False, error, start)
             raise error
         self.model = chosen.id
         self._note("models", True, f"{len(ids)} models; using {chosen.id}.", start)
@@ -201,7 +208,7 @@ class Probe:
         try:
             heard = await self._ask(READY, FIRST_ANSWER_SECONDS)
         except ModelError as error:
-            self._note("chat", False, error.detail, start)
+            self._note("chat", False, error, start)
             raise
         thinks = bool(heard.answer.reasoning)
         self.known = replace(
@@ -227,7 +234,7 @@ class Probe:
         except ModelError as error:
             if error.kind == "no_tools":
                 self.known = replace(self.known, tools=False)
-            self._note("tools", False if error.kind == "no_tools" else None, error.detail, start)
+            self._note("tools", False if error.kind == "no_tools" else None, error, start)
             return
         called = bool(heard.answer.calls)
         choice = "tool_choice" not in self.known.refused_parameters
@@ -240,7 +247,7 @@ class Probe:
         try:
             heard = await self._ask(COLOUR, ANSWER_SECONDS, response_format=COLOUR_FORMAT)
         except ModelError as error:
-            self._note("json", None, error.detail, start)
+            self._note("json", None, error, start)
             return
         refused = "response_format" in self.known.refused_parameters
         parsed = read_arguments(heard.answer.text.strip()) if heard.answer.text.strip() else None
@@ -340,5 +347,5 @@ async def probe(
 
 def not_found(error: ModelError) -> ProbeReport:
     """The report where there is no server to test."""
-    step = Step("reach", False, error.detail, 0)
-    return ProbeReport("", "", "openai", (), (step,), DEFAULT, error.detail)
+    step = Step("reach", False, error.detail, 0, error.kind)
+    return ProbeReport("", "", "openai", (), (step,), DEFAULT, error.detail, error.kind)

@@ -1,5 +1,5 @@
 // Calls of the JSON API. A failure is always an ApiError whose message may be shown.
-import { t } from './i18n.js';
+import { has, language, t } from './i18n.js';
 
 export class ApiError extends Error {
   /**
@@ -28,14 +28,27 @@ export function goToLogin() {
 const refused = () => document.dispatchEvent(new Event('assistant-refused'));
 
 /**
+ * What is wrong with which field: a list, or one at the beginning of the sentence.
+ * @param {any} problem
+ * @returns {{ field: string, problem: string }[]}
+ */
+function errorsOf({ errors, detail }) {
+  const [, field, words] = /^\w+\.(\w+): (.+)$/s.exec(detail ?? '') ?? [];
+  return errors?.length || !field ? errors ?? [] : [{ field, problem: words }];
+}
+
+/**
  * @param {Response} response
  * @returns {Promise<ApiError>}
  */
 async function failure(response) {
   const problem = await response.json().catch(() => ({}));
   const wait = Number(response.headers.get('Retry-After')) || undefined;
+  const code = String(problem.code || 'unknown');
   const detail = problem.detail || problem.title || t('error.status', { status: response.status });
-  return new ApiError(response.status, problem.code || 'unknown', String(detail), wait, problem.errors);
+  // The server speaks English and says more; where that is not understood, the catalogue has the essence.
+  const shown = language !== 'en' && has(`problem.${code}`) ? t(`problem.${code}`) : String(detail);
+  return new ApiError(response.status, code, shown, wait, errorsOf(problem));
 }
 
 /**

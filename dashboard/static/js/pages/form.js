@@ -1,5 +1,6 @@
 // What the forms share: errors at their fields, one request at a time.
 import { ApiError } from '../api.js';
+import { language, t } from '../i18n.js';
 
 /**
  * @param {HTMLElement} scope
@@ -22,10 +23,15 @@ export function clearErrors(form) {
   for (const input of form.querySelectorAll('[aria-invalid]')) input.removeAttribute('aria-invalid');
 }
 
-/** The fields that an error is about: a list, or one at the beginning of the sentence. @param {ApiError} error */
-function fieldsOf(error) {
-  const [, field, problem] = /^\w+\.(\w+): (.+)$/s.exec(error.message) ?? [];
-  return error.errors.length || !field ? error.errors : [{ field, problem }];
+/**
+ * What is wrong with a value, in the language of the page.
+ * @param {string} id
+ * @param {string} problem in English
+ */
+function inWords(id, problem) {
+  if (language === 'en') return problem;
+  const { min: least = '', max: most = '' } = byId(id) ?? {};
+  return least && most ? t('field.between', { least, most }) : t('field.invalid');
 }
 
 /**
@@ -37,10 +43,10 @@ function fieldsOf(error) {
 export function showErrors(form, error, ids = {}) {
   if (!(error instanceof ApiError)) throw error;
   let first = '';
-  for (const { field, problem } of fieldsOf(error)) {
+  for (const { field, problem } of error.errors) {
     const name = field.split('.').at(-1) ?? '';
     const id = ids[name] ?? name;
-    if (id && fieldError(form, id, problem)) first ||= id;
+    if (id && fieldError(form, id, inWords(id, problem))) first ||= id;
   }
   if (first) {
     /** @type {HTMLElement | null} */ (form.querySelector(`#${CSS.escape(first)}`))?.focus();

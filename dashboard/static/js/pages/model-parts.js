@@ -1,7 +1,7 @@
 // Parts of the model card: servers found nearby, the list of model names, the report of a test.
 import { call } from '../api.js';
 import { icon, make } from '../elements.js';
-import { has, t } from '../i18n.js';
+import { formatNumber, has, language, t } from '../i18n.js';
 import { byId } from './form.js';
 
 const NAMES = { lmstudio: 'LM Studio', ollama: 'Ollama', llamacpp: 'llama.cpp', vllm: 'vLLM', openai: 'OpenAI API' };
@@ -51,28 +51,54 @@ export async function findServers() {
   button.disabled = false;
 }
 
-/** @typedef {{ name: string, ok: boolean | null, detail: string }} Step */
+/** @typedef {{ name: string, ok: boolean | null, detail: string, code?: string }} Step */
 
 const LOOK = { true: ['ok', 'done'], false: ['bad', 'error'], null: ['unsure', 'unknown'], no: ['no', 'info'] };
 // Nice to have: a model without it is no worse.
 const OPTIONAL = ['reasoning'];
 
-/** @param {Step} step */
-function reportStep({ name, ok, detail }) {
+/** @typedef {{ steps: Step[], refused: string | null, refused_code?: string, model?: string,
+ *   capabilities?: { context_window?: number | null } }} Report refused: why it cannot be used, if so */
+
+/**
+ * What a step found. The server's own words tell more, but in English, and of errors too much.
+ * @param {Step} step
+ * @param {string} look
+ * @param {Report} report
+ */
+function found({ name, detail, code }, look, { model = '', capabilities }) {
+  if (code && has(`failure.is.${code}`)) return t(`failure.is.${code}`);
+  const key = `probe.said.${name}.${look}`;
+  if (language === 'en' || !has(key)) return detail;
+  return t(key, { model, size: formatNumber(capabilities?.context_window ?? 0) });
+}
+
+/**
+ * @param {Step} step
+ * @param {Report} report
+ */
+function reportStep(step, report) {
+  const { name, ok, detail } = step;
   const key = `probe.step.${name}`;
   const result = ok === false && OPTIONAL.includes(name) ? 'no' : String(ok ?? null);
   const [look, symbol] = LOOK[/** @type {keyof typeof LOOK} */ (result)];
-  return make('li', { className: look }, icon(symbol),
+  return make('li', { className: look, title: detail }, icon(symbol),
     make('span', {}, make('strong', { textContent: has(key) ? t(key) : name }),
-      make('span', { textContent: detail })),
+      make('span', { textContent: found(step, look, report) })),
     make('span', { className: 'visually-hidden', textContent: t(`probe.was.${look}`) }));
 }
 
-/** @param {{ steps: Step[], refused: string | null }} report refused: why it cannot be used, if so */
-export function showReport({ steps, refused }) {
+/** @param {Report} report */
+export function showReport(report) {
+  const { steps, refused, refused_code: code } = report;
   const ok = !refused;
-  byId('report').replaceChildren(
-    make('p', { className: `verdict ${ok ? 'ok' : 'bad'}` }, icon(ok ? 'done' : 'error'),
-      make('span', { textContent: refused || t('probe.good') })),
-    make('ol', { className: 'steps' }, ...steps.map(reportStep)));
+  const why = code && has(`failure.is.${code}`) ? t(`failure.is.${code}`) : refused;
+  const verdict = make('p', { className: `verdict ${ok ? 'ok' : 'bad'}` }, icon(ok ? 'done' : 'error'),
+    make('span', { textContent: ok ? t('probe.good') : why }));
+  const parts = [verdict, make('ol', { className: 'steps' }, ...steps.map(step => reportStep(step, report)))];
+  if (why !== refused) {
+    parts.push(make('details', {}, make('summary', { textContent: t('failure.details') }),
+      make('p', { textContent: refused, dir: 'auto' })));
+  }
+  byId('report').replaceChildren(...parts);
 }

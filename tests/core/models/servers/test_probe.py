@@ -138,6 +138,7 @@ async def test_a_server_that_is_away() -> None:
         report = await probe(transport, ModelSettings(base_url="http://127.0.0.1:9/v1"))
     assert report.refused is not None
     assert "model.base_url" in report.refused
+    assert report.refused_code == report.steps[0].code == "unreachable"
 
 
 async def test_a_server_with_embeddings_only() -> None:
@@ -147,6 +148,7 @@ async def test_a_server_with_embeddings_only() -> None:
     report, _ = await measure(embedder)
     assert oks(report) == {"reach": True, "models": False}
     assert "no chat model" in (report.refused or "")
+    assert (report.refused_code, report.steps[-1].code) == ("no_model", "no_model")
 
 
 async def test_a_configured_name_works_without_a_list() -> None:
