@@ -15,7 +15,7 @@ REQUEST_HEADERS = frozenset(
     }
 )
 METHODS = "GET, POST, OPTIONS"
-EXPOSED = "retry-after, x-request-id"
+EXPOSED = "retry-after, x-request-id, x-thread-id, x-run-id, x-history-left-out"
 PREFLIGHT_SECONDS = "600"
 
 

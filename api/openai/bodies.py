@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +15,11 @@ MODEL_ID = "assistant"
 MAX_MESSAGES = 5000
 MAX_PARTS = 1000
 """Parts of one message."""
+MAX_HISTORY_BYTES = 2 * 1024 * 1024
+"""Of the earlier messages, in UTF-8: about 500,000 tokens. Redis keeps several copies while the
+conversation lives, so what no model would be shown must not get there."""
+
+INSTRUCTIONS = ("system", "developer")
 SHOWN = 100
 """Characters that an error repeats of what was sent."""
 
@@ -75,8 +82,18 @@ def text_of(message: ChatMessage) -> str:
     return "\n".join(texts)
 
 
-def split_history(body: ChatRequest) -> tuple[str, tuple[dict[str, Json], ...]]:
-    """The message to answer, and what was said before it. Raises Invalid."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The message to answer, and what was said before it; ``left_out`` counts the oldest messages,
+    which are not stored."""
+
+    text: str
+    history: tuple[dict[str, Json], ...]
+    left_out: int
+
+
+def split_history(body: ChatRequest) -> Asked:
+    """What a request asks. Raises Invalid."""
     last = body.messages[-1]
     if last.role != "user":
         raise Invalid("the last message must have the role user")
@@ -87,4 +104,18 @@ def split_history(body: ChatRequest) -> tuple[str, tuple[dict[str, Json], ...]]:
         text = text_of(message)
         if text:
             history.append({"role": message.role, "content": text})
-    return text_of(last), tuple(history)
+    kept = _newest(history)
+    return Asked(text_of(last), kept, len(history) - len(kept))
+
+
+def _newest(history: Sequence[dict[str, Json]]) -> tuple[dict[str, Json], ...]:
+    """The instructions at the beginning, and the newest messages that fit beside them."""
+    left, kept, start = MAX_HISTORY_BYTES, list[dict[str, Json]](), 0
+    while start < len(history) and history[start]["role"] in INSTRUCTIONS:
+        start += 1
+    for message in (*reversed(history[:start]), *reversed(history[start:])):
+        left -= len(str(message["content"]).encode("utf-8", "surrogatepass"))
+        if left < 0:
+            break
+        kept.append(message)
+    return (*reversed(kept[:start]), *reversed(kept[start:]))

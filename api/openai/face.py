@@ -42,6 +42,8 @@ class Completion:
     inbound: Message
     after: str
     lasting: bool
+    left_out: int
+    """Of the client's history, the oldest messages that are not stored."""
 
     @property
     def run_id(self) -> str:
@@ -68,6 +70,8 @@ class OpenAI:
         completion = await self._begin(request, body)
         encoder = Encoder("chatcmpl-" + completion.run_id.replace(".", "-"), int(time.time()))
         headers = {"X-Thread-Id": completion.inbound.thread_id, "X-Run-Id": completion.run_id}
+        if completion.left_out:
+            headers["X-History-Left-Out"] = str(completion.left_out)
         accepted = await self._conversations.send(completion.inbound)
         if accepted.duplicate:
             raise Conflict(
@@ -88,14 +92,16 @@ class OpenAI:
 
     async def _begin(self, request: Request, body: ChatRequest) -> Completion:
         user = signed_in(request)
-        text, history = split_history(body)
+        asked = split_history(body)
+        history, left_out = asked.history, asked.left_out
         thread_id = request.headers.get("x-thread-id") or (body.metadata or {}).get("thread_id")
         if thread_id is not None and not isinstance(thread_id, str):
             raise Invalid("metadata.thread_id must be a string")
         lasting = bool(thread_id)
         if thread_id:
             await self._services.threads.get(user.user_id, thread_id)
-            after, history = await last_id(self._services.store, thread_id), ()
+            after = await last_id(self._services.store, thread_id)
+            history, left_out = (), 0
         else:
             thread = await self._conversations.ephemeral(user.user_id)
             thread_id, after = thread.id, START
@@ -104,10 +110,10 @@ class OpenAI:
             user_id=user.user_id,
             thread_id=thread_id,
             channel="openai",
-            text=text,
+            text=asked.text,
             history=history,
         )
-        return Completion(user, inbound, after, lasting)
+        return Completion(user, inbound, after, lasting, left_out)
 
     async def _entries(self, completion: Completion) -> AsyncGenerator[Entry]:
         """The run's entries. An ephemeral run stops with its reader: it has no other."""

@@ -11,6 +11,7 @@ import openai
 import pytest
 import yaml
 
+from core.store.connection import connect
 from tests.support.stack import Stack
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
@@ -78,6 +79,26 @@ async def test_a_stateless_client_sends_its_history(stack: Stack) -> None:
     async with stack.client() as http:
         listed = (await http.get("/api/threads")).json()["items"]
     assert all(thread["title"] != "bench:3" for thread in listed)
+
+
+async def test_a_long_history_filled_redis_for_an_hour(stack: Stack) -> None:
+    """What no model would be shown is not stored; instructions are."""
+    turns = [
+        {"role": role, "content": f"{n} " + "x" * 100_000}
+        for n in range(60)
+        for role in ("user", "assistant")
+    ]
+    messages = [{"role": "system", "content": "Be kind."}, *turns]
+    redis = connect(stack.server.url)
+    before = (await redis.info("memory"))["used_memory"]
+    body = {"messages": [*messages, {"role": "user", "content": "bench:3"}]}
+    async with stack.client() as http:
+        answer = await http.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert 95 <= int(answer.headers["x-history-left-out"]) <= 105
+    assert stack.model_calls()[-1]["text"] == "bench:3"
+    assert (await redis.info("memory"))["used_memory"] - before < 16 * 1024 * 1024
+    await redis.aclose()
 
 
 async def test_a_lasting_conversation_by_header(stack: Stack) -> None:
