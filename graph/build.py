@@ -27,7 +27,7 @@ from nodes.evaluate import evaluate
 from nodes.guard import fan_out, guard
 from nodes.recall import needs_recall, recall
 from nodes.remember import needs_remember, remember
-from nodes.state import Context, State, ToolTask
+from nodes.state import Context, State, ToolTask, acted
 from nodes.tool_agent import tool_agent
 
 Graph = CompiledStateGraph[State, Context, State, State]
@@ -79,7 +79,7 @@ def after_assistant(settings: Callable[[], Settings]) -> Callable[[State], Await
         last = state["messages"][-1]
         if not isinstance(last, AIMessage) or last.tool_calls:
             return "guard"
-        if state["turn"]["autonomous"]:
+        if state["turn"]["autonomous"] and acted(state["messages"]):
             return "evaluate"
         return _end(state, settings())
 

@@ -117,10 +117,7 @@ def fresh_input(
     }
     asked = HumanMessage(message.text, id=message.retry_of or message.id)
     messages = cast("list[AnyMessage]", [*(gone or ()), *_history(message), asked])
-    values: State = {"messages": messages, "turn": state}
-    if autonomous:
-        values["passed"] = False
-    return values
+    return {"messages": messages, "turn": state}
 
 
 def answered(messages: list[AnyMessage], message_id: str) -> bool:

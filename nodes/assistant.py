@@ -204,7 +204,7 @@ def _only(answer: ModelAnswer, offer: Offer) -> ModelAnswer:
         raise ModelError(
             "other",
             "The model went on calling tools instead of answering. Try again, allow more rounds "
-            "(autonomous mode), or choose another model.",
+            "(orchestrator.max_iterations), or choose another model.",
         )
     return answer
 

@@ -1,4 +1,5 @@
-"""Autonomous mode: grade the answer, and send it back with a remark while it is not good enough."""
+"""Autonomous mode: grade an answer that needed tools, and send it back with a remark while it is
+not good enough. A plain answer costs no second call of the model."""
 
 from __future__ import annotations
 
@@ -42,7 +43,6 @@ async def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     turn = state["turn"]
     grade = await _grade(state, runtime)
     if grade is None:
-        runtime.context.emit(Notice("info", "The answer could not be graded; it is kept as it is."))
         return {"passed": True}
     graded = turn["iteration"] + 1
     if grade.score >= settings.quality_threshold or graded >= settings.max_iterations:
@@ -75,7 +75,11 @@ async def _grade(state: State, runtime: Runtime[Context]) -> Grade | None:
     except AssistantError as error:
         log.warning("run %s: the grader failed: %s", runtime.context.turn.run_id, error)
         return None
-    return parse(answer.text)
+    grade = parse(answer.text)
+    if grade is None:
+        # Small models often cannot; the user has an answer and needs no word of it.
+        log.info("run %s: no grade in what the grader said", runtime.context.turn.run_id)
+    return grade
 
 
 def parse(text: str) -> Grade | None:

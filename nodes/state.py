@@ -129,6 +129,11 @@ def of_this_turn(messages: list[AnyMessage]) -> list[AnyMessage]:
     return messages
 
 
+def acted(messages: list[AnyMessage]) -> bool:
+    """Whether the turn under way has called tools."""
+    return any(isinstance(m, ToolMessage) for m in of_this_turn(messages))
+
+
 def current_answer(messages: list[AnyMessage]) -> list[AnyMessage]:
     """The messages of the answer under way: since the last message of the user or the grader."""
     for index in range(len(messages) - 1, -1, -1):

@@ -116,11 +116,15 @@ class OrchestratorSettings(Group):
     live: ClassVar[bool] = True
 
     autonomous_mode: bool = Field(
-        default=False,
-        description="Work in several rounds and grade the answer, instead of one round.",
+        default=True,
+        description="Call tools in several rounds where that helps, and grade answers that needed "
+        "tools. Off: one round.",
     )
     max_iterations: int = Field(
-        default=5, ge=1, le=50, description="Most rounds of a turn in autonomous mode."
+        default=5,
+        ge=1,
+        le=50,
+        description="Most rounds of tools, and most graded answers, in autonomous mode.",
     )
     quality_threshold: float = Field(
         default=0.8, ge=0, le=1, description="Grade from which an answer is good enough."

@@ -21,7 +21,7 @@ DEFAULTS: dict[str, Json] = {
         "daily_tokens": 200_000,
         "api_key": {"set": True, "last4": "9876"},
     },
-    "orchestrator": {"autonomous_mode": False, "max_iterations": 5, "quality_threshold": 0.8},
+    "orchestrator": {"autonomous_mode": True, "max_iterations": 5, "quality_threshold": 0.8},
 }
 SERVERS: list[Json] = [
     {

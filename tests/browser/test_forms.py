@@ -145,11 +145,11 @@ async def test_connection_report(watch: Watch, world: World) -> None:
 async def test_way_of_working_and_profile(watch: Watch, world: World) -> None:
     page = await watch.open("/settings")
     working = page.locator("#orchestrator")
-    await working.get_by_role("switch").check()
+    await working.get_by_role("switch").uncheck()
     await working.locator("#max_iterations").fill("7")
     await working.get_by_role("button", name="Save").click()
     await expect(working.locator(".saved")).not_to_be_empty()
-    assert world.calls[-1][2] == {"autonomous_mode": True, "max_iterations": 7}
+    assert world.calls[-1][2] == {"autonomous_mode": False, "max_iterations": 7}
     profile = page.locator("#profile")
     await profile.locator("#profile_name").fill("Ада")
     await profile.locator("#timezone").fill("Europe/Berlin")

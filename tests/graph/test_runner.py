@@ -6,18 +6,13 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import HumanMessage
-
 from core.errors import ToolError
 from core.store import keys
 from core.store.client import Store
 from tests.support.desk import USER
 from tests.support.studio import (
-    Reply,
-    Script,
     broken,
     calls,
-    failing,
     in_order,
     kinds,
     shown,
@@ -55,22 +50,6 @@ def tools() -> list[Tool]:
         return ""
 
     return [tool(double), tool(refuse), tool(crash), tool(hang)]
-
-
-def is_grader(body: dict[str, Any]) -> bool:
-    return "You grade" in body["messages"][0]["content"]
-
-
-def graded(*grades: str, answer: str = "An answer.") -> Script:
-    """A model whose answers are graded by itself, one grade after the other."""
-    left = list(grades)
-
-    def script(body: dict[str, Any]) -> Reply:
-        if is_grader(body):
-            return text(left.pop(0) if len(left) > 1 else left[0])
-        return text(answer)
-
-    return script
 
 
 async def test_a_plain_turn_is_one_superstep(store: Store, tmp_path: Path) -> None:
@@ -154,7 +133,8 @@ async def test_without_autonomy_tools_run_once_then_the_model_must_answer(
 ) -> None:
     """A model that calls tools for ever ran into the limit of 500 steps."""
     stubborn = in_order(calls(("double", {"number": 1}), ids="same"))
-    async with studio(store, tmp_path, stubborn, tools=tools()) as it:
+    groups: dict[str, Any] = {"orchestrator": {"autonomous_mode": False}}
+    async with studio(store, tmp_path, stubborn, tools=tools(), **groups) as it:
         thread = await it.desk.thread()
         told = await it.say(thread, "Go on")
         assert [e.type for e in told].count("tool_started") == 1
@@ -180,50 +160,6 @@ async def test_call_ids_that_a_server_uses_again(store: Store, tmp_path: Path) -
         told = await it.say(thread, "two")
         assert [e.data["summary"] for e in told if e.type == "tool_finished"] == ["4"]
         assert shown(told) == "4"
-
-
-async def test_a_low_grade_sends_the_answer_back(store: Store, tmp_path: Path) -> None:
-    script = graded('{"score":0.2,"missing":"the year"}', 'Sure: {"score": 0.95, "missing": ""}')
-    groups: dict[str, Any] = {"orchestrator": {"autonomous_mode": True}}
-    async with studio(store, tmp_path, script, **groups) as it:
-        thread = await it.desk.thread()
-        told = await it.say(thread, "When?")
-        assert [e.type for e in told].count("message_completed") == 2
-        assert shown(told) == "An answer."
-        asked = [m["content"] for m in it.model.bodies[2]["messages"] if m["role"] == "user"]
-        assert "the year" in asked[-1]
-        assert (await it.last(thread))["status"] == "completed"
-
-
-async def test_a_grader_of_nonsense_ends_the_loop(store: Store, tmp_path: Path) -> None:
-    groups: dict[str, Any] = {"orchestrator": {"autonomous_mode": True}}
-    async with studio(store, tmp_path, graded("I like it."), **groups) as it:
-        thread = await it.desk.thread()
-        told = await it.say(thread, "Hi")
-        assert told[-1].data == {"status": "completed"}
-        assert len(it.model.bodies) == 2
-
-
-async def test_a_grader_that_fails_ends_the_loop(store: Store, tmp_path: Path) -> None:
-    def script(body: dict[str, Any]) -> Reply:
-        return failing(400, "no") if is_grader(body) else text("An answer.")
-
-    async with studio(store, tmp_path, script) as it:
-        thread = await it.desk.thread()
-        told = await it.say(thread, "Hi", autonomous=True)
-        assert told[-1].data == {"status": "completed"}
-        assert shown(told) == "An answer."
-
-
-async def test_max_iterations_end_the_loop(store: Store, tmp_path: Path) -> None:
-    groups: dict[str, Any] = {"orchestrator": {"autonomous_mode": True, "max_iterations": 3}}
-    async with studio(store, tmp_path, graded('{"score": 0, "missing": "all"}'), **groups) as it:
-        thread = await it.desk.thread()
-        told = await it.say(thread, "Hi")
-        assert [e.type for e in told].count("message_completed") == 3
-        assert told[-1].data == {"status": "completed"}
-        users = [m for m in await it.state(thread) if isinstance(m, HumanMessage)]
-        assert len(users) == 3, "the question and two remarks"
 
 
 async def test_a_failed_turn_keeps_its_partial_answer(store: Store, tmp_path: Path) -> None:

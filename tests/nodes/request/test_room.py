@@ -17,6 +17,7 @@ from nodes.evaluate import shared, transcript
 from nodes.request.room import SHRINK, Room
 from tests.support.strict_server import StrictServer
 from tests.support.studio import Reply, studio
+from tools.base import tool
 
 
 def too_long(**said: Any) -> ModelError:
@@ -60,13 +61,20 @@ async def test_summary_and_grade_fit_a_small_context(store: Store, tmp_path: Pat
     server = StrictServer(4096, says=32_768)
     graded: list[str] = []
 
-    def reply(body: dict[str, Any]) -> str:
+    async def look() -> str:
+        """Look."""
+        return "seen"
+
+    def reply(body: dict[str, Any]) -> list[tuple[str, dict[str, Any]]] | str:
         words = body["messages"][0]["content"]
         if "keep the summary" in words:
             return "They talked at length."
         if "You grade" in words:
             graded.append(body["messages"][1]["content"])
             return '{"score": 1, "missing": ""}'
+        asked = body["messages"][-1]
+        if asked["role"] == "user" and "question 7" in asked["content"]:
+            return [("look", {})]
         return "An answer of some words. " * 100
 
     server.reply = reply
@@ -75,7 +83,9 @@ async def test_summary_and_grade_fit_a_small_context(store: Store, tmp_path: Pat
         return lambda request: server.chat(body, request)
 
     groups: dict[str, Any] = {"memory": {"short_term_window": 8}}
-    async with studio(store, tmp_path, script, about=server.about, **groups) as it:
+    async with studio(
+        store, tmp_path, script, tools=[tool(look)], about=server.about, **groups
+    ) as it:
         thread = await it.desk.thread()
         for number in range(8):
             question = f"question {number}: " + "long words " * 900
