@@ -30,6 +30,18 @@ PATTERN = re.compile(
 )
 SHORTEST = 6
 """Known values shorter than this are not searched for: they would match ordinary words."""
+LONG = 16
+"""From here on a known value is replaced wherever it stands; a shorter one only as a whole word."""
+PLACEHOLDERS = frozenset(
+    {
+        "ollama", "openai", "api-key", "apikey", "api_key", "secret", "unused", "default",
+        "local-key", "lm-studio", "lmstudio", "lm_studio", "llama.cpp", "llamacpp", "llama-cpp", "localhost",
+        "no-api-key", "no-key-required", "no-key-needed", "not-a-key", "not-needed", "not-required",
+        "not_needed", "placeholder", "undefined", "your-api-key", "your_api_key", "dummy-key",
+        "sk-no-key-required", "sk-not-needed", "anything",
+    }
+)  # fmt: skip
+"""What people enter where a server wants some key: no secret, and a part of ordinary texts."""
 
 
 TURN: ContextVar[tuple[str, str] | None] = ContextVar("turn", default=None)
@@ -57,25 +69,48 @@ class TurnFilter(logging.Filter):
         return True
 
 
+def is_secret(value: str) -> bool:
+    """Whether a key is one at all, and not a word that stands in its place."""
+    return len(value) >= SHORTEST and len(set(value)) > 2 and value.casefold() not in PLACEHOLDERS
+
+
+def pattern_of(values: Iterable[str]) -> re.Pattern[str] | None:
+    """Matches the values that are secrets; None when there is none."""
+    plain = {value for value in values if is_secret(value)}
+    # As it stands in a JSON line too, where quotes and backslashes are escaped.
+    forms = plain | {orjson.dumps(value).decode()[1:-1] for value in plain}
+    parts = [
+        re.escape(form) if len(form) >= LONG else rf"(?<![\w-]){re.escape(form)}(?![\w-])"
+        for form in sorted(forms, key=len, reverse=True)
+    ]
+    return re.compile("|".join(parts)) if parts else None
+
+
+def mask(text: str, secrets: Iterable[str], by: str = "[redacted]") -> str:
+    """The text without the secrets."""
+    pattern = pattern_of(secrets)
+    return text if pattern is None else pattern.sub(lambda _: by, text)
+
+
 class Redactor:
     """Replaces secrets in text: known values and what looks like one."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        self._known: list[str] = []
+        self._known: frozenset[str] = frozenset()
+        self._pattern: re.Pattern[str] | None = None
         self.learn(known)
 
     def learn(self, known: Iterable[str]) -> None:
         """Replace these values too. What was known stays known: it may still be in use
         somewhere."""
-        plain = {value for value in known if len(value) >= SHORTEST}
-        # As it stands in a JSON line too, where quotes and backslashes are escaped.
-        escaped = {orjson.dumps(value).decode()[1:-1] for value in plain}
-        self._known = sorted({*self._known, *plain, *escaped}, key=len, reverse=True)
+        more = self._known.union(known)
+        if more != self._known:
+            self._known, self._pattern = more, pattern_of(more)
 
     def __call__(self, text: str) -> str:
         """The text without secrets."""
-        for value in self._known:
-            text = text.replace(value, "[redacted]")
+        if self._pattern is not None:
+            text = self._pattern.sub("[redacted]", text)
         return PATTERN.sub(_replace, text)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import orjson
 
 from core.errors import AssistantError
+from core.logs import mask
 
 ErrorKind = Literal[
     "unreachable",
@@ -197,10 +198,7 @@ class Said:
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """The text without the given secrets and without anything that looks like a key."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return SECRET.sub("***", text)
+    return SECRET.sub("***", mask(text, secrets, "***"))
 
 
 def classify(status: int, body: str, *, secrets: tuple[str, ...] = ()) -> ModelError:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from core.logs import JsonFormatter, Redactor, TextFormatter, TurnFilter
+from core.models.errors import redact
 from core.settings.groups import ModelSettings, Settings, secrets_of
 
 KNOWN = ('correct "horse" battery\\', "пароль-к-модели", "plainvalue")
@@ -91,6 +92,44 @@ def test_json_lines_stay_json() -> None:
 )
 def test_ordinary_text_is_left_alone(text: str) -> None:
     assert Redactor(KNOWN)(text) == text
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("x", "next context"),
+        ("EMPTY", "the answer is EMPTY"),
+        ("ollama", "is ollama running? try `ollama serve`"),
+        ("lm-studio", "LM Studio says lm-studio, lm-studio is open"),
+        ("Not-Needed", "Not-Needed"),
+        ("0000000000", "0000000000"),
+        ("hunter22", "hunter222 and xhunter22 and my-hunter22"),
+        ("мой-ключ", "это не мой-ключик"),
+    ],
+)
+def test_a_placeholder_or_a_part_of_a_word_is_no_key(key: str, text: str) -> None:
+    """With the key "x" each x of a text was masked."""
+    assert Redactor([key])(text) == text
+    assert redact(text, (key,)) == text
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "shown"),
+    [
+        ("hunter22", "key=hunter22&a=1", "key=[redacted]&a=1"),
+        ("hunter22", 'got "hunter22".', 'got "[redacted]".'),
+        ("a-long-key-of-20-char", "bota-long-key-of-20-char/x", "bot[redacted]/x"),
+        ("ключ-от-дома", "нет: ключ-от-дома!", "нет: [redacted]!"),
+        ("$ecret(key)", "($ecret(key))", "([redacted])"),
+    ],
+)
+def test_a_key_is_masked_as_a_word_and_a_long_one_everywhere(
+    key: str, text: str, shown: str
+) -> None:
+    redactor = Redactor()
+    redactor.learn([key])
+    assert redactor(text) == shown
+    assert redact(text, (key,)) == shown.replace("[redacted]", "***")
 
 
 def test_short_values_are_not_searched_for() -> None:
