@@ -35,13 +35,20 @@ LONG = 16
 PLACEHOLDERS = frozenset(
     {
         "ollama", "openai", "api-key", "apikey", "api_key", "secret", "unused", "default",
-        "local-key", "lm-studio", "lmstudio", "lm_studio", "llama.cpp", "llamacpp", "llama-cpp", "localhost",
+        "local-key", "lm-studio", "lmstudio", "lm_studio", "llama.cpp", "llamacpp", "llama-cpp",
+        "localhost",
         "no-api-key", "no-key-required", "no-key-needed", "not-a-key", "not-needed", "not-required",
         "not_needed", "placeholder", "undefined", "your-api-key", "your_api_key", "dummy-key",
         "sk-no-key-required", "sk-not-needed", "anything",
     }
 )  # fmt: skip
 """What people enter where a server wants some key: no secret, and a part of ordinary texts."""
+
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Characters that begin a line, or that a terminal obeys instead of showing them."""
+
+OURS = ("api", "channels", "core", "dashboard", "graph", "nodes", "tools")
+"""Our packages; others log warnings and worse only: httpx logs addresses with tokens in them."""
 
 
 TURN: ContextVar[tuple[str, str] | None] = ContextVar("turn", default=None)
@@ -120,8 +127,23 @@ def _replace(match: re.Match[str]) -> str:
     return f"{kept}[redacted]"
 
 
+def visible(text: str) -> str:
+    """The text in one line, with what a terminal would obey written out."""
+    return UNSEEN.sub(lambda found: _written_out(found[0]), text)
+
+
+def _written_out(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _in_json(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
 class TextFormatter(logging.Formatter):
-    """``time level logger [turn]: message``; redacted when arguments and traceback are in place."""
+    """``time level logger [turn]: message`` in one line; redacted when arguments and traceback are
+    in place. Lines of a traceback are indented, so that nothing in it looks like a line of ours."""
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__(
@@ -132,6 +154,22 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         return self.redact(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without the traceback."""
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback."""
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:
+        """Where it was logged."""
+        return _indented(super().formatStack(stack_info))
+
+
+def _indented(text: str) -> str:
+    return "\n".join("  " + visible(line) for line in text.split("\n"))
 
 
 class JsonFormatter(logging.Formatter):
@@ -153,7 +191,8 @@ class JsonFormatter(logging.Formatter):
             line |= {"thread_id": getattr(record, "thread_id", ""), "run_id": run_id}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return self.redact(orjson.dumps(line, default=str).decode())
+        # JSON itself escapes the lower control characters only.
+        return self.redact(UNSEEN.sub(_in_json, orjson.dumps(line, default=str).decode()))
 
 
 def redact_too(values: Iterable[str]) -> None:
@@ -165,22 +204,13 @@ def redact_too(values: Iterable[str]) -> None:
 
 
 def set_up_logging(settings: LogSettings, known: Iterable[str] = ()) -> None:
-    """Log to standard error. Chatty libraries are held back: httpx logs URLs with tokens in
-    them."""
+    """Log to standard error: ours from the level of the settings, libraries from warnings on."""
     handler = logging.StreamHandler(sys.stderr)
     redact = Redactor(known)
     handler.setFormatter(JsonFormatter(redact) if settings.json_lines else TextFormatter(redact))
     handler.addFilter(TurnFilter())
-    root = logging.getLogger()
+    root, level = logging.getLogger(), logging.getLevelNamesMapping()[settings.level.upper()]
     root.handlers[:] = [handler]
-    root.setLevel(settings.level.upper())
-    for name in (
-        "httpx",
-        "httpcore",
-        "openai",
-        "asyncio",
-        "uvicorn.error",
-        "docket",
-        "sse_starlette",
-    ):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    root.setLevel(max(level, logging.WARNING))
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)

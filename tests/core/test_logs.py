@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 import orjson
 import pytest
 from pydantic import SecretStr
 
-from core.logs import JsonFormatter, Redactor, TextFormatter, TurnFilter
+from core.logs import (
+    OURS,
+    UNSEEN,
+    JsonFormatter,
+    Redactor,
+    TextFormatter,
+    TurnFilter,
+    set_up_logging,
+)
 from core.models.errors import redact
-from core.settings.groups import ModelSettings, Settings, secrets_of
+from core.settings.groups import LogSettings, ModelSettings, Settings, secrets_of
 
 KNOWN = ('correct "horse" battery\\', "пароль-к-модели", "plainvalue")
 PLANTED = (
@@ -139,3 +148,60 @@ def test_short_values_are_not_searched_for() -> None:
 def test_the_settings_know_their_secrets(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, model=ModelSettings(api_key=SecretStr("one-two-three")))
     assert "one-two-three" in secrets_of(settings)
+
+
+FORGED = "GET /api/x\n2026-11-26 00:00:00,000 WARNING core: forged\x1b[31m\x9b2J\r\u2028\u202egnp.x"
+
+
+def test_a_message_stays_one_line_and_obeys_nothing() -> None:
+    """Without a credential an address with %0a wrote lines of its own into the log."""
+    for output in rendered(record("%s answered 503", FORGED)):
+        assert len(output.splitlines()) == 1
+        assert UNSEEN.search(output) is None
+    text, line = rendered(record("%s", FORGED))
+    assert "x\\x0a2026" in text
+    assert "\\x1b[31m\\x9b2J\\x0d\\u2028\\u202egnp" in text
+    assert orjson.loads(line)["message"] == FORGED
+
+
+def test_a_traceback_has_no_line_that_looks_like_ours() -> None:
+    try:
+        raise ValueError(FORGED)
+    except ValueError as error:
+        text, line = rendered(record("it failed", error=error))
+    first, *more = text.split("\n")
+    assert first.endswith("it failed")
+    assert more[0] == "  Traceback (most recent call last):"
+    assert all(line.startswith("  ") for line in more)
+    assert UNSEEN.search(text.replace("\n", "")) is None
+    assert orjson.loads(line)["traceback"].count("\n") >= 3
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "error"])
+def test_libraries_log_warnings_only(
+    level: Literal["debug", "info", "error"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The openai client had changed to httpx2, which logged addresses with keys in them."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, {name: logging.getLogger(name).level for name in OURS}
+    try:
+        set_up_logging(LogSettings(level=level))
+        for name in ("httpx2", "httpcore2", "httpx", "openai", "anything"):
+            logging.getLogger(name).info("GET https://host/v1?key=AIzaSyPLANTED")
+            logging.getLogger(name).error("trouble of %s", name)
+        logging.getLogger("core.somewhere").info("ours")
+    finally:
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+        for name, number in before[2].items():
+            logging.getLogger(name).setLevel(number)
+    said = capsys.readouterr().err
+    assert "PLANTED" not in said
+    assert "trouble of httpx2" in said
+    assert ("ours" in said) == (level != "error")
+
+
+def test_our_packages_are_those_that_are_there() -> None:
+    root = Path(__file__).resolve().parents[2]
+    found = {path.parent.name for path in root.glob("*/__init__.py")}
+    assert set(OURS) == found - {"tests", "benchmarks", "docs"}

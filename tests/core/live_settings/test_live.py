@@ -13,7 +13,7 @@ from core.errors import Invalid
 from core.home.secrets import SecretBox
 from core.live_settings.live import LiveSettings
 from core.live_settings.watch import follow_settings
-from core.logs import set_up_logging
+from core.logs import OURS, set_up_logging
 from core.services import beside
 from core.settings.groups import LogSettings
 from core.settings.source import Layer, build
@@ -147,6 +147,7 @@ async def test_a_secret_that_was_saved_while_we_run_never_reaches_the_log(
 ) -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    ours = {name: logging.getLogger(name).level for name in OURS}
     try:
         set_up_logging(LogSettings())
         one = live(store, tmp_path)
@@ -158,6 +159,8 @@ async def test_a_secret_that_was_saved_while_we_run_never_reaches_the_log(
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        for name, number in ours.items():
+            logging.getLogger(name).setLevel(number)
     said = capsys.readouterr().err
     assert "later it said [redacted]" in said
     assert secret not in said
