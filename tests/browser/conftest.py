@@ -63,6 +63,7 @@ class Watch:
         scheme: str = "light",
         locale: str = "en-US",
         signed_in: bool = True,
+        touch: bool = False,
     ) -> BrowserContext:
         """A browser profile of its own."""
         made = await self.browser.new_context(
@@ -70,6 +71,8 @@ class Watch:
             color_scheme="dark" if scheme == "dark" else "light",
             locale=locale,
             reduced_motion="reduce",
+            has_touch=touch,
+            is_mobile=touch,
         )
         made.set_default_timeout(8000)
         await made.add_init_script(REPORT_VIOLATIONS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from playwright.async_api import expect
 
@@ -27,7 +29,7 @@ async def test_lost_session_leads_to_sign_in_and_back(
     await expect(page.locator("#message")).to_have_value("my precious words")
 
 
-async def test_offline_says_so_and_keeps_the_words(
+async def test_a_lost_connection_is_told_and_the_words_are_kept(
     watch: Watch, world: World, thread: Thread
 ) -> None:
     watch.allow("ERR_INTERNET_DISCONNECTED", "ERR_INCOMPLETE_CHUNKED_ENCODING")
@@ -35,7 +37,7 @@ async def test_offline_says_so_and_keeps_the_words(
     page = await watch.open("/t/t1")
     await expect(page.locator("h1")).to_have_text("First words")
     await page.context.set_offline(True)
-    await expect(page.locator(".connection")).to_contain_text("You are offline")
+    await expect(page.locator(".connection")).to_contain_text("Reconnecting…")
     await say(page, "hello")
     await expect(page.locator(".composer-problem")).to_contain_text("cannot be reached")
     for place in (".connection", ".composer-problem"):
@@ -49,6 +51,20 @@ async def test_offline_says_so_and_keeps_the_words(
     await finished(page)
     await expect(last_text(page)).to_have_text("Hi.")
     assert len({body["id"] for _, path, body in world.calls if path.endswith("/messages")}) == 1
+
+
+async def test_an_assistant_on_the_same_machine_needs_no_network(watch: Watch) -> None:
+    page = await watch.open("/login", signed_in=False)
+    told: Any = await page.evaluate(
+        """async () => {
+          const { offline } = await import('/static/js/reach.js');
+          const here = ['localhost', 'assistant.localhost', '127.0.0.1', '127.1.2.3', '[::1]'];
+          const there = ['nas.local', '192.168.1.5', 'localhost.example', '127.0.0.1.example'];
+          const tell = (hosts, onLine) => hosts.map(host => offline(host, onLine));
+          return [tell(here, false), tell(there, false), tell(there, true)];
+        }"""
+    )
+    assert told == [[False] * 5, [True] * 4, [False] * 4]
 
 
 async def test_refused_message_comes_back_with_the_reason(

@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 from tests.browser.actions import finished, last_text, say
 from tests.browser.conftest import Watch
 from tests.browser.demo import old_threads
-from tests.browser.fake_state import Gate, World, answer, text
+from tests.browser.fake_state import Gate, Thread, World, answer, text
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -144,3 +144,21 @@ async def test_drawer_on_a_phone(watch: Watch, world: World) -> None:
     await page.get_by_role("link", name="Unit tests for the parser").click()
     await expect(page.locator("h1")).to_have_text("Unit tests for the parser")
     await expect(page.locator(".sidebar")).not_to_be_visible()
+
+
+async def test_the_focus_stays_in_the_list(watch: Watch, world: World) -> None:
+    world.threads = {f"t{n}": Thread(f"t{n}", f"Title {n}") for n in (1, 2, 3)}
+    page = await watch.open("/t/t1")
+    for key in ("Enter", "Escape"):
+        await page.get_by_role("link", name="Title 2").focus()
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("input.rename")).to_be_focused()
+        await page.keyboard.press(key)
+        await expect(page.get_by_role("link", name="Title 2")).to_be_focused()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="Delete", exact=True).click()
+    await expect(page.get_by_role("link", name="Title 2")).to_have_count(0)
+    await expect(page.locator(".thread a:focus")).to_have_count(1)

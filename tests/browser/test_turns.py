@@ -118,6 +118,31 @@ async def test_only_the_last_answer_can_be_tried_again(watch: Watch, world: Worl
     await expect(answers(page).last.locator(".retry")).to_be_visible()
 
 
+async def test_on_a_phone_enter_is_a_new_line_and_the_button_sends(
+    watch: Watch, world: World
+) -> None:
+    world.scripts = {"one\ntwo": answer("Both.")}
+    context = await watch.context(width=390, touch=True)
+    page = await context.new_page()
+    await page.goto(watch.url)
+    await page.locator("#message").fill("one")
+    await page.locator("#message").press("Enter")
+    await page.keyboard.type("two")
+    await expect(page.locator("#message")).to_have_value("one\ntwo")
+    await page.get_by_role("button", name="Send").click()
+    await expect(last_text(page)).to_have_text("Both.")
+
+
+async def test_the_keyboard_goes_on_after_stop(watch: Watch, world: World) -> None:
+    world.scripts = {"go": [text("Begin"), Gate("never")]}
+    page = await watch.open()
+    await say(page, "go")
+    await page.locator("button.stop").focus()
+    await page.keyboard.press("Enter")
+    await finished(page)
+    await expect(page.locator("#message")).to_be_focused()
+
+
 async def test_failures_are_told_in_the_language_of_the_page_with_what_helps(
     watch: Watch, world: World
 ) -> None:

@@ -3,6 +3,7 @@ import { html, LitElement, nothing, repeat } from '../../vendor/lit.js';
 import '../appearance.js';
 import { icon } from '../icon.js';
 import { t } from '../i18n.js';
+import { offline } from '../reach.js';
 import { watched } from '../trouble.js';
 import './ai-composer.js';
 import './ai-message.js';
@@ -204,7 +205,7 @@ class AiChat extends LitElement {
 
   #connection() {
     if (!this.session.lost) return nothing;
-    const words = t(navigator.onLine ? 'connection.reconnecting' : 'connection.offline');
+    const words = t(offline() ? 'connection.offline' : 'connection.reconnecting');
     return html`<p class="connection">${icon('offline')}<span>${words}</span></p>`;
   }
 

@@ -4,6 +4,9 @@ import { icon } from '../icon.js';
 import { t } from '../i18n.js';
 import { forgetUnsent, loadDraft, loadUnsent, saveDraft } from './drafts.js';
 
+// There Enter is the only way to a new line, and the button is at hand.
+const touch = matchMedia('(hover: none) and (pointer: coarse)');
+
 class AiComposer extends LitElement {
   static properties = {
     threadId: { attribute: false }, running: { type: Boolean }, stopping: { type: Boolean },
@@ -19,6 +22,7 @@ class AiComposer extends LitElement {
     this.problem = '';
     this.disabled = false;
     this.empty = true;
+    this.onStop = false;
   }
 
   createRenderRoot() {
@@ -30,8 +34,14 @@ class AiComposer extends LitElement {
     return /** @type {HTMLTextAreaElement} */ (this.querySelector('textarea'));
   }
 
+  willUpdate() {
+    this.onStop = document.activeElement?.matches('.stop') === true && this.contains(document.activeElement);
+  }
+
   /** @param {Map<string, unknown>} changed */
   updated(changed) {
+    // The button that had the focus may be gone.
+    if (this.onStop && !this.running && !touch.matches) this.box.focus();
     if (!changed.has('threadId')) return;
     // The thread of a first message gets its id while the next one may already be in the making.
     const sameText = changed.get('threadId') === null && this.keepText;
@@ -74,7 +84,7 @@ class AiComposer extends LitElement {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || touch.matches) return;
     event.preventDefault();
     this.#send();
   }
@@ -97,7 +107,7 @@ class AiComposer extends LitElement {
       ${this.problem ? html`<p class="composer-problem" role="alert">${icon('error')}<span>${this.problem}</span></p>` : nothing}
       <div class="composer-box">
         <label class="visually-hidden" for="message">${t('composer.label')}</label>
-        <textarea id="message" rows="1" dir="auto" placeholder=${t('composer.placeholder')} enterkeyhint="send"
+        <textarea id="message" rows="1" dir="auto" placeholder=${t('composer.placeholder')} enterkeyhint=${touch.matches ? 'enter' : 'send'}
           @input=${this.#input} @keydown=${this.#key}></textarea>
         <div class="composer-actions">
           ${this.running ? html`<button type="button" class="stop" aria-disabled=${this.stopping}
@@ -107,7 +117,7 @@ class AiComposer extends LitElement {
             ?disabled=${this.empty || this.disabled}>${icon('send')}</button>
         </div>
       </div>
-      <p class="composer-hint">${t('composer.hint')}</p>
+      <p class="composer-hint">${t(touch.matches ? 'composer.hint_touch' : 'composer.hint')}</p>
     </form>`;
   }
 }

@@ -96,6 +96,12 @@ class AiSidebar extends LitElement {
     this.#open(id);
   }
 
+  /** @param {string} selector of what takes the focus from something that is gone */
+  async #focus(selector) {
+    await this.updateComplete;
+    /** @type {HTMLElement | null} */ (this.querySelector(selector))?.focus();
+  }
+
   /** @param {string} id */
   async #startRename(id) {
     this.renaming = id;
@@ -128,10 +134,13 @@ class AiSidebar extends LitElement {
     const title = thread.title || t('threads.untitled');
     const sure = await confirmDialog({ title: t('delete.title'), text: t('delete.text', { title }), yes: t('delete.yes') });
     if (!sure) return;
+    const place = this.threads.indexOf(thread);
+    const next = this.threads[place + 1] ?? this.threads[place - 1];
     try {
       await call('DELETE', `/api/threads/${thread.id}`);
       this.threads = this.threads.filter(other => other.id !== thread.id);
       if (thread.id === this.current) this.#open(null);
+      else void this.#focus(next ? `a[href="/t/${next.id}"]` : '.new-chat');
     } catch (error) {
       this.problem = error.message;
     }
@@ -146,10 +155,11 @@ class AiSidebar extends LitElement {
   #renameInput(thread) {
     const keys = (/** @type {KeyboardEvent} */ event) => {
       const input = /** @type {HTMLInputElement} */ (event.target);
+      if (event.key !== 'Enter' && event.key !== 'Escape') return;
       if (event.key === 'Enter') void this.#rename(thread, input.value);
-      if (event.key !== 'Escape') return;
-      event.stopPropagation();
+      else event.stopPropagation();
       this.renaming = null;
+      void this.#focus(`a[href="/t/${thread.id}"]`);
     };
     return html`<input class="rename" dir="auto" aria-label=${t('rename.label')} .value=${thread.title ?? ''} maxlength="200"
       @keydown=${keys} @blur=${(/** @type {FocusEvent} */ event) =>

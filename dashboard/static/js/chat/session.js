@@ -1,6 +1,7 @@
 // One open thread: its conversation, its stream, and what the user does to it.
 import { ApiError, call, freshId } from '../api.js';
 import { t } from '../i18n.js';
+import { offline } from '../reach.js';
 import { Conversation } from './conversation.js';
 import { forgetUnsent, loadUnsent, saveUnsent } from './drafts.js';
 import { StreamSlot } from './slots.js';
@@ -148,7 +149,7 @@ export class ThreadSession extends EventTarget {
 
   /** @param {boolean} yes */
   #connected(yes) {
-    if (yes || !navigator.onLine) {
+    if (yes || offline()) {
       clearTimeout(this.lostTimer);
       this.lostTimer = 0;
       this.#setLost(!yes);
