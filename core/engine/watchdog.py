@@ -37,7 +37,7 @@ TICK = 0.3
 is heard within a second: the first alarm, and the time to end the turn."""
 
 PATIENCE = 3
-"""Alarms that the loop may stand still while another turn waits for its stop."""
+"""Alarms in one step before it is interrupted because another turn waits for its stop."""
 
 TRIES = 5
 """Times that the code is interrupted before the process ends."""
@@ -66,6 +66,9 @@ class Watchdog:
         self._store = AtOnce(url)
         self._rings = 0
         self._interrupted = 0
+        self._suspect = 0
+        """The task that ran when the alarm rang last. Another one is a sign of life: on a busy
+        machine the loop may need long to get round."""
 
     async def beat(self) -> None:
         """Put the alarm off, as long as the loop runs."""
@@ -73,7 +76,7 @@ class Watchdog:
             await self._turns.busy.wait()
             while self._turns.busy.is_set():
                 self._rings = self._interrupted = 0
-                signal.setitimer(signal.ITIMER_REAL, FIRST, TICK)
+                signal.setitimer(signal.ITIMER_REAL, FIRST)
                 await asyncio.sleep(BEAT)
             signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -85,7 +88,16 @@ class Watchdog:
 
     def ring(self, _signal: int, frame: FrameType | None) -> None:
         """The loop stands still. Raises CancelledError or Stuck into the code that runs."""
-        self._rings += 1
+        try:
+            self._judge(frame)
+        finally:
+            # Set here and not by the system: it must not ring again before the code has run on.
+            signal.setitimer(signal.ITIMER_REAL, TICK)
+
+    def _judge(self, frame: FrameType | None) -> None:
+        suspect = id(asyncio.current_task())
+        self._rings = self._rings + 1 if suspect == self._suspect else 1
+        self._suspect = suspect
         turn = TURN.get()
         run_id = turn[1] if turn is not None else None
         stopped = self._stopped()

@@ -266,7 +266,7 @@ class EngineSettings(Group):
         description="Seconds that a stopping worker gives its turns before it hands them over.",
     )
     stuck_seconds: float = Field(
-        default=5,
+        default=10,
         ge=1,
         le=600,
         description="Seconds that one step may hold up all others of its worker before it is "
