@@ -39,6 +39,7 @@ SERVERS: list[Json] = [
     },
 ]
 REPORT: Json = {
+    "model": "qwen3-8b",
     "refused": None,
     "steps": [
         {"name": "reach", "ok": True, "detail": "LM Studio, 12 ms"},

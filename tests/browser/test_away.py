@@ -53,6 +53,20 @@ async def test_a_lost_connection_is_told_and_the_words_are_kept(
     assert len({body["id"] for _, path, body in world.calls if path.endswith("/messages")}) == 1
 
 
+async def test_a_script_that_does_not_come_is_told_and_can_be_loaded_again(watch: Watch) -> None:
+    watch.allow("ERR_FAILED")
+    context = await watch.context()
+    page = await context.new_page()
+    await page.route("**/js/chat/welcome.js", lambda route: route.abort())
+    await page.goto(watch.url)
+    words = page.get_by_text("This page did not load completely.")
+    await expect(words).to_be_visible(timeout=15_000)
+    await page.unroute("**/js/chat/welcome.js")
+    await page.get_by_role("link", name="Load it again").click()
+    await expect(page.locator(".greeting")).to_be_visible()
+    await expect(page.locator(".unloaded")).to_have_count(0)
+
+
 async def test_an_assistant_on_the_same_machine_needs_no_network(watch: Watch) -> None:
     page = await watch.open("/login", signed_in=False)
     told: Any = await page.evaluate(

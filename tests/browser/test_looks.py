@@ -127,7 +127,7 @@ async def test_each_text_goes_its_own_way(watch: Watch, world: World) -> None:
     for place, side in sides.items():
         assert await page.locator(place).evaluate(SIDE) == side, place
     assert await page.locator(".markdown li:nth-child(2):dir(rtl)").count() == 1
-    for place in (".bubble", "h1", ".thread a"):
+    for place in (".bubble", "h1 bdi", ".thread a"):
         assert await page.locator(f"{place}:dir(rtl)").count() == 1, place
     assert await page.evaluate(OVERFLOW) == 0
 

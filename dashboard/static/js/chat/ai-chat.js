@@ -183,7 +183,7 @@ class AiChat extends LitElement {
     return html`<header class="chat-head">
       <button type="button" class="ghost icon-button open-sidebar" aria-label=${t('threads.open')}
         aria-expanded=${this.drawer} @click=${this.#openDrawer}>${icon('menu')}</button>
-      <h1 dir="auto">${heading}</h1>
+      <h1><bdi>${heading}</bdi></h1>
       <a class="ghost icon-button button new-chat-small" href="/" aria-label=${t('threads.new')}
         @click=${(/** @type {MouseEvent} */ event) => { event.preventDefault(); this.#go(null); }}>${icon('new')}</a>
     </header>`;
