@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, cast
 
 import orjson
@@ -55,7 +56,15 @@ class _Call:
     @property
     def raw_is_placeholder(self) -> bool:
         """The first piece is an empty object: some servers send one before the arguments."""
-        return len(self.parts) == 1 and self.parts[0].strip() == "{}"
+        return len(self.parts) == 1 and self.parts[0].strip() in ("{}", "null")
+
+    @property
+    def repeats(self) -> bool:
+        """The last part repeats all of them: some servers send what there is so far, again and
+        again, or the whole once more at the end."""
+        last, before = self.parts[-1], self.parts[:-1]
+        grows = all(later.startswith(part) for part, later in pairwise(self.parts))
+        return bool(before) and (grows or last == "".join(before))
 
     def restart(self) -> None:
         """Forget the arguments so far."""
@@ -179,6 +188,8 @@ class CallAssembler:
         for call in self._calls:
             raw, call_id, name = call.raw, call.id or new_call_id(), clean_name(call.name)
             arguments = read_arguments(raw)
+            if arguments is None and call.repeats:
+                arguments = read_arguments(call.parts[-1])
             if not name:
                 invalid.append(invalid_call("", raw, "The call names no tool.", call_id))
             elif len(name) > MAX_NAME:

@@ -170,8 +170,7 @@ class Splitter:
     def _token(self, token: str) -> bool:
         """The next characters are this token."""
         if token.isspace():
-            self._held.take(1)
-            self._shown.end_line()
+            self._shown.end_line(self._held.take(len(token)))
             return True
         if token[0] in "`~":
             self._shown.mark(self._held.take(len(token)))
@@ -338,7 +337,8 @@ class Splitter:
         found = self._grammar.parse(self._opener, inner, self._tools)
         if found is None:
             self._say(block)
-            self.shown_call = True
+            # A whole answer in JSON may be meant as such, if it names no tool.
+            self.shown_call = bool(self._opener) or any(name in inner for name in self._tools)
             return
         self.calls.extend(found.calls)
         self.invalid.extend(found.invalid)

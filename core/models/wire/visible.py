@@ -42,9 +42,9 @@ class Visible:
             self._out.text("".join(self._lead))
             self.blank, self._lead = False, []
 
-    def end_line(self) -> None:
-        """Say a line end; inline code does not go beyond it."""
-        self.say("\n")
+    def end_line(self, ends: str) -> None:
+        """Say one or several line ends; inline code does not go beyond them."""
+        self.say(ends)
         self.line_blank, self._inline = True, 0
 
     def mark(self, mark: str) -> None:

@@ -14,7 +14,7 @@ from core.models.wire.dialects.base import Beginning, Dialect, Opener, Parsed, T
 from core.models.wire.dialects.catalogue import DIALECTS
 from core.models.wire.pieces import InvalidCall, ToolCall
 
-SHAPE = r"<(?:[\w.-]{1,24}:)?\w{0,12}?(?:think|thought|reasoning)\w{0,12}>"
+SHAPE = r"<(?:[\w.-]{1,24}?[:_.-])?(?:think(?:ing)?|thoughts?|reasoning)(?:[_-]\w{1,12})?>"
 SHAPE_END = SHAPE.replace("<", "</", 1)
 SHAPES = SHAPE.replace("<", "</?", 1)
 MAX_SHAPE = 64
@@ -73,7 +73,7 @@ class Grammar:
         plain = [word for word, kind in self.kinds.items() if kind not in calls]
         firsts = "".join(sorted({word[0] for word in self.kinds} | {"<"}))
         self.special = re.compile(f"[\n`~{re.escape(firsts)}]")
-        marks = rf"\n|`{{1,{MAX_RUN}}}|~{{3,{MAX_RUN}}}"
+        marks = rf"\n++|`{{1,{MAX_RUN}}}|~{{3,{MAX_RUN}}}"
         self.plain = Words(plain, shape=SHAPES, marks=marks)
         self.all = Words(self.kinds, shape=SHAPES, marks=marks)
         self.thought_begins = Words(self.thinking, shape=SHAPE)

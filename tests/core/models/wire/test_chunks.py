@@ -82,6 +82,29 @@ def test_two_calls_stay_two(deltas: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize(
+    "parts",
+    [
+        ["{", '{"city":', PARIS],
+        [PARIS, PARIS],
+        ['{"ci', 'ty":"Paris"}', PARIS],
+        ["{}", PARIS],
+        ["", '{"city"', ":", '"Paris"}', ""],
+        ["null", PARIS],
+        [f"```json\n{PARIS}", "\n```"],
+    ],
+)
+def test_one_call_stays_one_however_its_arguments_come(parts: list[str]) -> None:
+    first, *others = parts
+    for index in (0, None):
+        assert called(
+            call(first, "f", "a", index), *(call(part, index=index) for part in others)
+        ) == [("f", {"city": "Paris"})]
+        assert called(
+            call(first, "f", "a", index), *(call(part, "", "", index) for part in others)
+        ) == [("f", {"city": "Paris"})]
+
+
+@pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         ("", {}),

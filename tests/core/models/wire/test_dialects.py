@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ from core.models.wire.chunks import SHOWN_CALL, ChunkReader
 from core.models.wire.dialects.catalogue import DIALECTS
 from core.models.wire.dialects.grammar import GRAMMAR, Grammar
 from core.models.wire.pieces import ModelAnswer
+from core.models.wire.sse import SseParser
 from core.models.wire.tools import known_tools
 from tests.support.gateways import NOW, WEATHER
 
@@ -194,6 +196,7 @@ def test_a_call_without_any_tool_offered_is_shown_and_said(text: str) -> None:
         "analysis of the numbers: fine",
         "an answer",
         "HTML has <s>struck</s> text",
+        "<thinkpad> is a word",
         "Think <b>hard</b> about <thinkpad> and </body>",
         "Tokens: <|end|>",
     ],
@@ -219,7 +222,16 @@ def test_what_comes_behind_the_end_of_the_turn_is_dropped(token: str) -> None:
     assert read([f"In code: `{token}`."]).text == f"In code: `{token}`."
 
 
-TAGS = ["think", "thinking", "seed:think", "mm:think", "thought", "reasoning", "longcat_think"]
+TAGS = [
+    "think",
+    "thinking",
+    "seed:think",
+    "mm:think",
+    "thought",
+    "reasoning",
+    "longcat_think",
+    "think_fast",
+]
 THINKING = [(f"<{tag}>", f"</{tag}>") for tag in TAGS]
 
 
@@ -241,6 +253,65 @@ def test_random_walks_through_all_dialects_end_without_a_traceback() -> None:
         pieces = [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
         whole, cut = _outcome([text]), _outcome(pieces)
         assert whole == cut
+
+
+def test_no_token_that_is_not_meant_for_people_is_shown() -> None:
+    chance = random.Random(11)
+    hidden = [word for word, kind in GRAMMAR.kinds.items() if kind in ("end", "noise")]
+    words = [*GRAMMAR.kinds, "Hello", " ", "\n", "{", "}"]
+    for _ in range(1000):
+        try:
+            answer = read(chance.choices(words, k=chance.randint(1, 8)))
+        except ModelError:
+            continue
+        assert answer.notices or not any(word in answer.text for word in hidden)
+
+
+def test_random_bytes_of_a_server_end_in_an_answer_or_an_error() -> None:
+    chance = random.Random(13)
+    words = [*GRAMMAR.kinds, *(text for _, text in TEXTS), "Hello ✓", "\n", "\ud83d"]
+    for _ in range(1000):
+        chunks = [_chunk(chance, words) for _ in range(chance.randint(1, 8))]
+        raw = b"".join(chance.choices(chunks, k=len(chunks)))
+        raw = raw[: chance.randint(1, len(raw))] if chance.random() < 0.5 else raw
+        parser, reader = SseParser(), ChunkReader(TOOLS)
+        at = 0
+        try:
+            while at < len(raw):
+                step = chance.randint(1, 40)
+                for found in parser.feed(raw[at : at + step]):
+                    reader.add(found)
+                at += step
+            for found in parser.finish():
+                reader.add(found)
+            reader.end()
+        except ModelError:
+            reader.flush()
+        ModelAnswer().add(reader.take())
+
+
+def _chunk(chance: random.Random, words: list[str]) -> bytes:
+    """An event as a server may send it, or something like one."""
+    word = chance.choice(words)
+    piece = word[: chance.randint(0, len(word))] if chance.random() < 0.3 else word
+    function = {"name": chance.choice(["now", "", None, piece]), "arguments": piece}
+    call = {"index": chance.randint(0, 3), "id": piece, "function": function}
+    delta: Any = chance.choice(
+        [
+            {"content": piece},
+            {"reasoning_content": piece},
+            {"content": [{"type": "text", "text": piece}, piece, None]},
+            {"reasoning_details": [{"text": piece}, 7]},
+            {"tool_calls": [call, None, piece]},
+            {"tool_calls": call},
+            piece,
+        ]
+    )
+    finish = chance.choice([None, None, None, "stop", "tool_calls", "length", 7])
+    usage = chance.choice([None, {"prompt_tokens": piece, "completion_tokens": 2**70}, piece])
+    chunk = {"choices": [{"delta": delta, "finish_reason": finish}], "usage": usage}
+    shapes: list[Any] = [chunk, chunk, chunk, {"choices": piece}, {"error": piece}, [chunk], piece]
+    return b"data: " + json.dumps(chance.choice(shapes)).encode() + b"\n\n"
 
 
 def _outcome(pieces: list[str]) -> tuple[object, ...]:
