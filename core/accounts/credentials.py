@@ -77,7 +77,10 @@ async def read_with_role(
 
 def as_text(fields: Mapping[bytes, bytes]) -> dict[str, str]:
     """Fields of a hash as Redis gives them, decoded."""
-    return {name.decode(): value.decode() for name, value in fields.items()}
+    return {
+        name.decode(errors="replace"): value.decode(errors="replace")
+        for name, value in fields.items()
+    }
 
 
 async def end_credentials(redis: RedisClient, names: Sequence[str], digests: Sequence[str]) -> None:

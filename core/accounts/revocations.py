@@ -106,7 +106,7 @@ class Revocations:
                     self._subscribed.set()
                     await self._find_ended()
                 elif message["type"] == "message":
-                    self.end(message["data"].decode())
+                    self.end(message["data"].decode(errors="replace"))
 
     async def _sweep(self) -> None:
         while True:

@@ -182,7 +182,11 @@ class Hub:
         readers = self._readers.get(channel)
         if not readers:
             return
-        entries = split(data)
+        try:
+            entries = split(data)
+        except ValueError as error:
+            log.warning("a publication on %s was not understood: %s", channel, error)
+            return
         if not entries:
             return
         for reader in readers:

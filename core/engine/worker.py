@@ -162,16 +162,15 @@ class Worker:
             reply = await self._blocking.blpop([keys.doorbell()], BLOCK)
         if reply is None:
             return
-        thread_id, _, user_id = reply[1].decode().partition(BELL_SEPARATOR)
+        thread_id, _, user_id = reply[1].decode(errors="replace").partition(BELL_SEPARATOR)
         self._visit(thread_id, user_id)
 
     async def _sweep(self) -> None:
         """Visit threads that have work and nobody who does it; forget those that have none."""
         await asyncio.sleep(SWEEP * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
         rows = await self._store.retry(lambda: self._store.redis.hgetall(keys.pending()))
-        waiting = [
-            (tid.decode(), last) for tid, last in rows.items() if tid.decode() not in self._active
-        ]
+        threads = {tid.decode(errors="replace"): last for tid, last in rows.items()}
+        waiting = [(tid, last) for tid, last in threads.items() if tid not in self._active]
         if not waiting:
             self._stale.clear()
             return
@@ -181,7 +180,7 @@ class Worker:
             # A lease that lasts longer than one can was made before the clock of Redis went back.
             leased = 0 <= left <= self._engine.lease_ms
             if length and not leased and not self._slots.locked():
-                self._visit(thread_id, (user or b"").decode())
+                self._visit(thread_id, (user or b"").decode(errors="replace"))
             elif not length:
                 since = stale[thread_id, last] = self._stale.get(
                     (thread_id, last), time.monotonic()

@@ -9,7 +9,7 @@ from typing import Any, cast
 import orjson
 from pydantic import SecretStr, ValidationError
 
-from core.errors import AssistantError, ConfigError, Invalid
+from core.errors import AssistantError, ConfigError, Invalid, StoreError
 from core.home.secrets import SecretBox
 from core.logs import redact_too
 from core.settings.groups import GROUPS, LIVE_GROUPS, OPERATOR_ONLY, Group, Settings
@@ -46,9 +46,7 @@ class LiveSettings:
         saved: Layer = {}
         bound: dict[str, str] = {}
         for group in LIVE_GROUPS:
-            name = keys.settings(group)
-            row = await self._store.retry(lambda name=name: self._store.redis.hgetall(name))
-            if row:
+            if row := await self._row(group):
                 saved[group] = self._opened(group, row)
                 if (host := row.get(KEY_HOST.encode())) is not None:
                     bound[group] = host.decode(errors="replace")
@@ -57,6 +55,17 @@ class LiveSettings:
         except ConfigError:
             self._loaded = self._loaded.overlaid(self._usable(saved), bound)
         redact_too(self._loaded.secrets())
+
+    async def _row(self, group: str) -> Mapping[bytes, bytes]:
+        """What is stored of a group; nothing when something else lies in its place."""
+        name = keys.settings(group)
+        try:
+            return await self._store.retry(lambda: self._store.redis.hgetall(name))
+        except StoreError as error:
+            if "WRONGTYPE" not in str(error.__cause__):
+                raise
+            log.warning("saved settings of %s are not used: %s", group, error)
+            return {}
 
     def _usable(self, saved: Layer) -> Layer:
         """The groups that can be used: one bad value must not take all others with it."""
@@ -73,16 +82,16 @@ class LiveSettings:
     def _opened(self, group: str, row: Mapping[bytes, bytes]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for key, raw in row.items():
-            name = key.decode()
+            name = key.decode(errors="replace")
             field = GROUPS[group].model_fields.get(name)
             if field is None or (group, name) in OPERATOR_ONLY:
                 continue
             try:
                 value = orjson.loads(raw)
-                if field.annotation is SecretStr and value:
-                    value = self._box.open(f"{group}.{name}", value)
+                if field.annotation is SecretStr and value != "":
+                    value = self._box.open(f"{group}.{name}", str(value))
                 values[name] = value
-            except (AssistantError, orjson.JSONDecodeError) as error:
+            except (AssistantError, ValueError) as error:
                 log.warning("saved setting %s.%s is not used: %s", group, name, error)
         return values
 

@@ -25,9 +25,16 @@ async def unreadable_secrets(store: Store, home: Path) -> list[str]:
             raw = await store.retry(
                 lambda group=group, name=name: store.redis.hget(keys.settings(group), name)
             )
-            if raw and not _opens(box, f"{group}.{name}", str(orjson.loads(raw))):
+            if raw and not _opens(box, f"{group}.{name}", _text(raw)):
                 found.append(f"{group}.{name}")
     return found
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return str(orjson.loads(raw))
+    except orjson.JSONDecodeError:
+        return raw.decode(errors="replace")
 
 
 def _opens(box: SecretBox | None, field: str, sealed: str) -> bool:

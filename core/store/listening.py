@@ -123,7 +123,7 @@ class Announcements:
             return
         channel = message["channel"].decode()
         began = message["type"] == "subscribe"
-        text = None if began else message["data"].decode()
+        text = None if began else message["data"].decode(errors="replace")
         for listener in list(self._parts.get(channel, ())):
             await self._tell(listener, channel, text)
         if began:

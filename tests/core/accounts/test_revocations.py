@@ -14,6 +14,7 @@ from core.accounts.credentials import digest
 from core.accounts.directory import Directory
 from core.accounts.revocations import Revocations
 from core.accounts.sessions import create_session, revoke_session
+from core.store import keys
 from core.store.client import Store
 from core.store.redis import RedisClient
 from tests.support.waiting import wait_until
@@ -53,6 +54,18 @@ async def test_waiting_streams_hear_of_it(redis: RedisClient, others: Revocation
         assert not not_ended.is_set()
     with others.watch(digest(secret)) as late:
         assert late.is_set()
+
+
+async def test_junk_on_the_channel_makes_nobody_deaf(
+    redis: RedisClient, others: Revocations
+) -> None:
+    """One byte ended the listener without a word; revocations of others then took seconds."""
+    key_id, secret = await create_key(redis, FIRST_ACCOUNT, "k", "chat")
+    with others.watch(digest(secret)) as ended:
+        for junk in (b"\xff", b"", b"\xe2\x80"):
+            await redis.publish(keys.revocations(), junk)
+        await revoke_key(redis, FIRST_ACCOUNT, key_id)
+        await asyncio.wait_for(ended.wait(), 1)
 
 
 async def test_a_lost_announcement_is_found_by_looking(redis: RedisClient) -> None:

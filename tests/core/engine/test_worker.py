@@ -112,6 +112,28 @@ async def test_a_lost_doorbell_costs_a_second(desk: Desk, redis_url: str, tmp_pa
         await wait_until(ended(desk, thread, 1), timeout=3)
 
 
+async def test_junk_in_redis_ends_no_worker(desk: Desk, redis_url: str, tmp_path: Path) -> None:
+    """One byte on the bell, or in the list of pending threads, started the worker anew."""
+    thread = await desk.thread()
+    async with working(redis_url, tmp_path) as crew:
+        for junk in (b"\xff", b"\xff\x1f\xfe", b"", b"\x1f", b"no thread\x1fu1"):
+            await desk.redis.rpush(keys.doorbell(), junk)
+            await desk.redis.hset(keys.pending(), mapping={junk: junk})
+        for channel in (keys.cancellations(), keys.settings_changed(), keys.user_channel("u1")):
+            await desk.redis.publish(channel, b"\xff\x1e\xff")
+        await desk.send(thread)
+        await wait_until(ended(desk, thread, 1))
+
+        async def heard() -> bool:
+            return not await desk.redis.llen(keys.doorbell())
+
+        await wait_until(heard)
+        await desk.send(thread, "m2")
+        await forget_the_bell(desk)
+        await wait_until(ended(desk, thread, 2), timeout=5)  # a sweep has seen all of it
+        assert not crew.task.done()
+
+
 async def test_a_dead_workers_turn_is_taken_over_within_five_seconds(
     desk: Desk, redis_url: str, tmp_path: Path
 ) -> None:

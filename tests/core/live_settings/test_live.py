@@ -12,6 +12,7 @@ import pytest
 from core.errors import Invalid
 from core.home.secrets import SecretBox
 from core.live_settings.live import LiveSettings
+from core.live_settings.sealed import unreadable_secrets
 from core.live_settings.watch import follow_settings
 from core.logs import OURS, set_up_logging
 from core.services import beside
@@ -111,6 +112,23 @@ async def test_one_bad_saved_value_does_not_take_the_others_along(
     await again.refresh()
     assert again.current.model.name == "saved"
     assert again.current.memory.short_term_window == 20
+
+
+@pytest.mark.parametrize("junk", [b"5", b"[1]", b"{}", b"\xff", b'"v1.x.\xd0\xb0"', b'"\\ud800"'])
+async def test_junk_in_the_place_of_a_secret_ends_no_start(
+    store: Store, tmp_path: Path, junk: bytes
+) -> None:
+    """`api_key = 5` in Redis ended `up` for good."""
+    it = live(store, tmp_path)
+    row = {"api_key": junk, "name": orjson.dumps("saved"), "api_key.host": b"\xff"}
+    await store.redis.hset(keys.settings("model"), mapping=row)
+    await store.redis.execute_command("HSET", keys.settings("model"), b"\xff", b"x")
+    await store.redis.set(keys.settings("cloud"), "a text")
+    await it.refresh()
+    assert it.current.model.name == "saved"
+    await store.redis.delete(keys.settings("cloud"))
+    found = await unreadable_secrets(store, tmp_path)
+    assert found in (["model.api_key"], [])
 
 
 async def test_a_secret_of_another_key_file_is_left_out(store: Store, tmp_path: Path) -> None:
