@@ -157,6 +157,8 @@ class Call:
         request, model = self._request, self._request.settings.model
         target = await self._servers.resolve(model)
         known = await self._servers.known(target)
+        if model.tools != "auto":
+            known = replace(known, tools=model.tools == "on")
         if self._recovery.changes:
             known = replace(known, **self._recovery.changes)
         options = Options(

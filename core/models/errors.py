@@ -254,7 +254,7 @@ def _text(value: object) -> str:
 
 
 def _kind(status: int, said: Said) -> ErrorKind:
-    code, kind_named = str(said.fields.get("code")), str(said.fields.get("type"))
+    code, kind_named = _word(said.fields.get("code")), _word(said.fields.get("type"))
     text = f"{said.text} {code[:SHOWN]} {kind_named[:SHOWN]}"
     by_text: tuple[tuple[re.Pattern[str], ErrorKind], ...] = (
         (CONTEXT, "context_overflow"),
@@ -300,12 +300,19 @@ def _may_be_simpler(kind: ErrorKind, status: int, said: Said, *, in_stream: bool
 
 def _parameter(said: Said) -> str | None:
     """The optional parameter that the error names."""
-    named = str(said.fields.get("param") or "").split(".")[0]
+    named = _word(said.fields.get("param")).split(".")[0]
     if named in OPTIONAL_PARAMETERS:
         return named
     if REFUSAL.search(said.text):
         return next((name for name in OPTIONAL_PARAMETERS if name in said.text), None)
     return None
+
+
+def _word(value: object) -> str:
+    """A name or number; anything else, however deeply nested, is none."""
+    if isinstance(value, str):
+        return value[:SHOWN]
+    return str(value) if isinstance(value, int) and abs(value) < 2**63 else ""
 
 
 def _named(said: Said, name: str, patterns: tuple[re.Pattern[str], ...]) -> int | None:

@@ -72,6 +72,10 @@ class ModelSettings(Group):
     context_window: int = Field(
         default=0, ge=0, description="Context size in tokens. 0: ask the server, else 8192."
     )
+    tools: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether the model is offered tools. auto: as the test of the connection measured, and as the server takes them; off for small models that answer plain questions with calls.",
+    )
     first_byte_timeout: float = Field(
         default=300, gt=0, le=3600, description="Seconds to wait for the first token of an answer."
     )

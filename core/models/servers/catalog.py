@@ -27,6 +27,9 @@ OWNERS: dict[str, ServerKind] = {
     "vllm": "vllm",
 }
 ENDPOINT = "/chat/completions"
+MOST_MODELS = 1000
+LONGEST_ID = 300
+LIST_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ async def list_models(
 ) -> tuple[ModelInfo, ...]:
     """The models of a server. Raises ModelError."""
     data = await transport.request_json(
-        "GET", f"{base_url}/models", api_key=api_key, seconds=seconds
+        "GET", f"{base_url}/models", api_key=api_key, seconds=seconds, limit=LIST_BYTES
     )
     return parse_models(data)
 
@@ -77,7 +80,7 @@ def parse_models(data: Any) -> tuple[ModelInfo, ...]:
         items = fields.get("data") or fields.get("models") or []
     if not isinstance(items, list):
         raise ModelError("garbage", "The server's model list has an unknown form.")
-    found = [_model(item) for item in cast("list[Any]", items)]
+    found = [_model(item) for item in cast("list[Any]", items)[:MOST_MODELS]]
     return tuple(info for info in found if info is not None)
 
 
@@ -106,20 +109,24 @@ def kind_of(model_id: str, declared: str = "") -> ModelKind:
 
 def _model(item: Any) -> ModelInfo | None:
     if isinstance(item, str):
-        return ModelInfo(item, kind_of(item)) if item else None
+        return ModelInfo(item, kind_of(item)) if 0 < len(item) <= LONGEST_ID else None
     if not isinstance(item, dict):
         return None
     fields = cast("dict[str, Any]", item)
     model_id = fields.get("id") or fields.get("model") or fields.get("name") or fields.get("key")
-    if not isinstance(model_id, str):
+    if not isinstance(model_id, str) or len(model_id) > LONGEST_ID:
         return None
     return ModelInfo(
         model_id,
-        kind_of(model_id, str(fields.get("type") or "")),
+        kind_of(model_id, _word(fields.get("type"))),
         _context(fields),
         _loaded(fields),
-        str(fields.get("owned_by") or ""),
+        _word(fields.get("owned_by")),
     )
+
+
+def _word(value: Any) -> str:
+    return value[:LONGEST_ID] if isinstance(value, str) else ""
 
 
 def _context(fields: dict[str, Any]) -> int | None:
@@ -127,7 +134,7 @@ def _context(fields: dict[str, Any]) -> int | None:
     it."""
     for name in ("max_model_len", "loaded_context_length"):
         value = fields.get(name)
-        if isinstance(value, int) and value > 0:
+        if isinstance(value, int) and 0 < value < 2**31:
             return value
     return None
 

@@ -10,7 +10,7 @@ from core.models.servers.catalog import ModelInfo, ServerKind, list_models, root
 from core.models.wire.transport import Transport
 
 SECONDS = 2.0
-OLLAMA_PARAMETER = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
+OLLAMA_PARAMETER = re.compile(r"^num_ctx\s+(\d{1,9})", re.MULTILINE)
 
 
 async def served_context(
@@ -112,4 +112,4 @@ def _list(value: Any) -> list[Any]:
 
 
 def _int(value: Any) -> int | None:
-    return value if isinstance(value, int) and value > 0 else None
+    return value if isinstance(value, int) and 0 < value < 2**31 else None

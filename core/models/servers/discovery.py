@@ -105,7 +105,8 @@ async def _lmstudio_states(
     for item in cast("list[Any]", items) if isinstance(items, list) else []:
         if isinstance(item, dict):
             fields = cast("dict[str, Any]", item)
-            states[str(fields.get("id"))] = fields
+            if isinstance(name := fields.get("id"), str):
+                states[name] = fields
     return tuple(_with_state(info, states.get(info.id)) for info in models)
 
 
@@ -113,7 +114,8 @@ def _with_state(info: ModelInfo, state: dict[str, Any] | None) -> ModelInfo:
     if state is None:
         return info
     context: Any = state.get("loaded_context_length")
-    embeds = str(state.get("type") or "").startswith("embedding")
+    kind: Any = state.get("type")
+    embeds = isinstance(kind, str) and kind.startswith("embedding")
     return replace(
         info,
         kind="embedding" if embeds else info.kind,

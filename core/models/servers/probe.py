@@ -12,58 +12,28 @@ from typing import Any
 from core.models.errors import ModelError
 from core.models.patience import WAITS
 from core.models.recovery import Recovery
-from core.models.request import Options, build, encode
+from core.models.request import Options, build
 from core.models.servers.capabilities import DEFAULT, Capabilities
 from core.models.servers.catalog import ModelInfo, choose, list_models, normal_base, server_kind
 from core.models.servers.context import served_context
+from core.models.servers.hearing import ANSWER_SECONDS, UNREADABLE, Heard, hear
+from core.models.servers.questions import CALL, COLOUR, COLOUR_FORMAT, PLAIN, READY, WEATHER
 from core.models.wire.calls import read_arguments
-from core.models.wire.chunks import ChunkReader
-from core.models.wire.pieces import ModelAnswer
-from core.models.wire.tools import known_tools
-from core.models.wire.transport import Transport
+from core.models.wire.transport import StaleConnection, Transport
 from core.settings.groups import ModelSettings
 
 TOTAL_SECONDS = 30.0
 LIST_SECONDS = 4.0
-FIRST_ANSWER_SECONDS = 20.0
-"""The first answer may have to wait until the server has loaded the model."""
-ANSWER_SECONDS = 8.0
+FIRST_ANSWER_SECONDS = 27.0
+"""To the first token: the server may have to load the model, or be busy with another answer."""
 LOADING_PAUSE = 1.0
 ENOUGH_CONTEXT = 8192
 MAX_TOKENS = 512
-RETRIES = 4
-
-READY = [
-    {"role": "system", "content": "You are terse."},
-    {"role": "user", "content": "Reply with the single word: ready"},
-]
-CALL = [{"role": "user", "content": "What is the weather in Paris? Use the tool get_weather."}]
-COLOUR = [{"role": "user", "content": 'Name a colour as JSON, like {"colour": "red"}.'}]
-WEATHER: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Current weather of a city",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}},
-            "required": ["city"],
-        },
-    },
-}
-COLOUR_FORMAT: dict[str, Any] = {
-    "type": "json_schema",
-    "json_schema": {
-        "name": "colour",
-        "strict": True,
-        "schema": {
-            "type": "object",
-            "properties": {"colour": {"type": "string"}},
-            "required": ["colour"],
-            "additionalProperties": False,
-        },
-    },
-}
+RETRIES = 6
+SILENT = (
+    "No answer within {seconds:.0f} s. The model server is there, but the model has not begun to "
+    "write; it may be busy with another answer. Try again in a while."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +68,6 @@ class ProbeReport:
 
 
 @dataclass(slots=True)
-class _Heard:
-    """One answer of the model under test."""
-
-    answer: ModelAnswer
-    streamed: bool
-    usage_reported: bool
-    close_only: bool
-
-
-@dataclass(slots=True)
 class Probe:
     """Runs the steps; one per test."""
 
@@ -135,6 +95,8 @@ class Probe:
             await self._context()
         except ModelError as error:
             refused = error
+        except UNREADABLE:
+            refused = ModelError("garbage")
         self.known = replace(self.known, at=datetime.now(UTC).isoformat())
         return ProbeReport(
             self.base_url,
@@ -236,11 +198,27 @@ class Probe:
                 self.known = replace(self.known, tools=False)
             self._note("tools", False if error.kind == "no_tools" else None, error, start)
             return
-        called = bool(heard.answer.calls)
         choice = "tool_choice" not in self.known.refused_parameters
-        self.known = replace(self.known, tools=True, tool_choice=choice)
-        detail = "It calls tools." if called else "The server takes tools; the model called none."
-        self._note("tools", called, detail, start)
+        self.known = replace(self.known, tool_choice=choice)
+        called = bool(heard.answer.calls)
+        if called:
+            ok, detail = await self._calls_only_when_needed()
+        elif heard.whole:
+            ok, detail = False, "It was told to call a tool and called none, so it is offered none."
+        else:
+            ok, detail = None, "It had not called a tool in time; it is offered tools all the same."
+        self.known = replace(self.known, tools=ok if ok is not None else (called or None))
+        self._note("tools", ok, detail, start)
+
+    async def _calls_only_when_needed(self) -> tuple[bool | None, str]:
+        """Small models answer any question with a call as soon as there are tools."""
+        try:
+            heard = await self._ask(PLAIN, ANSWER_SECONDS, tools=[WEATHER])
+        except ModelError:
+            return True, "It calls tools."
+        if heard.answer.calls or heard.answer.invalid or heard.is_json:
+            return False, "It writes calls where none are needed, so it is offered no tools."
+        return True, "It calls tools."
 
     async def _json(self) -> None:
         start = time.monotonic()
@@ -290,52 +268,44 @@ class Probe:
         tools: list[dict[str, Any]] | None = None,
         tool_choice: str | None = None,
         response_format: dict[str, Any] | None = None,
-    ) -> _Heard:
+    ) -> Heard:
         """Ask, and leave out what the server refuses. Raises ModelError."""
         recovery = Recovery()
-        until = time.monotonic() + self._left(most)
+        limit = self._left(most)
+        until = time.monotonic() + limit
+        stale = 0
         extra = {"response_format": response_format} if response_format else None
         options = Options(self.model, tools, tool_choice, MAX_TOKENS, None, extra)
         for attempt in range(RETRIES):
             body = build(messages, options, self.known)
             try:
-                async with asyncio.timeout(max(0.05, until - time.monotonic())):
-                    return await self._once(body)
+                return await self._hear(body, until)
             except TimeoutError as error:
-                raise ModelError("stalled", f"No answer within {most:g} s.") from error
+                raise ModelError("stalled", SILENT.format(seconds=limit)) from error
+            except UNREADABLE as error:
+                raise ModelError("garbage") from error
+            except StaleConnection:
+                # The server closed a connection that we had kept: any number of them may be left.
+                stale += 1
+                if stale > RETRIES:
+                    raise
             except ModelError as error:
                 if error.kind in WAITS and until - time.monotonic() > LOADING_PAUSE:
                     await asyncio.sleep(LOADING_PAUSE)
                     continue
                 last = attempt == RETRIES - 1 or error.kind == "no_tools"
-                if last or not recovery.adapt(error, body, self.known):
-                    raise
+                if last or not (
+                    recovery.adapt(error, body, self.known)
+                    or recovery.simplify(error, messages, body, self.known)
+                ):
+                    raise recovery.last_word(error) from error
                 self.known = replace(self.known, **recovery.changes)
         raise ModelError("other")
 
-    async def _once(self, body: dict[str, Any]) -> _Heard:
-        key = self.settings.api_key.get_secret_value()
-        reader = ChunkReader(known_tools(body.get("tools")), secrets=(key,))
+    async def _hear(self, body: dict[str, Any], until: float) -> Heard:
         url = f"{self.base_url}/chat/completions"
-        stream = await self.transport.post_stream(url, encode(body), api_key=key)
-        try:
-            while not stream.ended:
-                for chunk in await stream.read(self._left(self.total)):
-                    reader.add(chunk)
-            if not reader.any_chunk:
-                raise ModelError("garbage", "The model server sent an empty answer.")
-            if reader.finish_reason == "length":
-                # Long thinking is no failure of the test: what matters is what came.
-                reader.finish_reason = "stop"
-            reader.end()
-        finally:
-            await stream.aclose()
-        return _Heard(
-            ModelAnswer().add(reader.take()),
-            stream.is_event_stream,
-            reader.reported_usage is not None,
-            reader.saw_close_only,
-        )
+        key = self.settings.api_key.get_secret_value()
+        return await hear(self.transport, url, body, api_key=key, until=until, end=self.deadline)
 
 
 async def probe(

@@ -45,7 +45,7 @@ async def good(request: web.Request) -> web.StreamResponse:
         return web.json_response({"default_generation_settings": {"n_ctx": 32768}})
     body = json.loads(await request.text())
     end = (chunk({}, "stop", usage=USED), DONE)
-    if "tools" in body:
+    if "tools" in body and "weather" in body["messages"][-1]["content"]:
         return await answer(request, chunk({"tool_calls": [CALL]}), *end)
     if "response_format" in body:
         return await answer(request, chunk({"content": '{"colour": "red"}'}), *end)

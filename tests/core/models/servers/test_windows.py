@@ -178,4 +178,4 @@ async def test_what_is_learnt_does_not_undo_what_another_process_has_measured(
             await web_process.probe(settings.model)
         await refused(gateway, settings)
         known = await capabilities.load(redis, running.base_url, "m")
-        assert (known.tools, known.streaming, known.context_limit) == (True, True, 4096)
+        assert (known.tools, known.streaming, known.context_limit) == (False, True, 4096)
