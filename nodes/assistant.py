@@ -32,6 +32,7 @@ from nodes.request.context import model_messages
 from nodes.request.offers import may_call_tools, offered
 from nodes.request.results import finished, result
 from nodes.request.room import Room
+from nodes.request.shortage import KEPT_KEYS, Shortage
 from nodes.request.shown import BETWEEN, about, answer_id, show
 from nodes.request.suspects import Suspects
 from nodes.state import (
@@ -80,7 +81,7 @@ async def assistant(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     if not may_call_tools(state, settings):
         answer = _only(answer, offer)
     update = _update(state, runtime.context, answer, before)
-    update = suspects.remembered(update, state["messages"])
+    update = suspects.remembered(update, state["messages"]) | sink.news()
     return update if room.density == known else {**update, "density": room.density}
 
 
@@ -99,7 +100,7 @@ async def _ask(
         offer = NO_TOOLS
     max_tokens = settings.model.max_tokens
     left = room.size - room.reply(max_tokens) - offer.tokens
-    messages = await model_messages(state, runtime.context, settings, room=left)
+    messages, shortage = await model_messages(state, runtime.context, settings, room=left)
     room.estimate = messages_tokens(messages) + offer.tokens
     stream = services.gateway.stream(
         messages,
@@ -111,6 +112,7 @@ async def _ask(
     )
     async with aclosing(stream):
         async for pieces in stream:
+            sink.tell(shortage, f"{room.limit}/{settings.memory.short_term_window}")
             answer.add(pieces)
             sink.take(pieces)
             runtime.heartbeat()
@@ -126,6 +128,22 @@ class _Sink:
         self._between = BETWEEN if before else ""
         self.before = before
         self.emit = context.emit
+        self._told = list(state.get("told", ()))
+        self._shortage: Shortage | None = None
+
+    def tell(self, shortage: Shortage, size: str) -> None:
+        """Say what a request does not hold, now that it is answered; once for each request."""
+        if shortage is self._shortage:
+            return
+        self._shortage = shortage
+        for key, notice in shortage.notices(size, self._told):
+            self._told.append(key)
+            self.emit(notice)
+
+    def news(self) -> dict[str, Any]:
+        """An update of the state: what was told for the first time."""
+        known = self._state.get("told", [])
+        return {"told": self._told[-KEPT_KEYS:]} if len(self._told) > len(known) else {}
 
     def take(self, pieces: list[Piece]) -> None:
         for piece in pieces:

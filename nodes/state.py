@@ -74,7 +74,8 @@ def newest_decisions(before: list[str], more: list[str]) -> list[str]:
 class State(TypedDict):
     """What is checkpointed of a conversation. ``density``: the model server's tokens per token that
     was estimated for it; ``untrusted``: text of strangers has left the messages for the summary;
-    ``decided``: the newest decisions with which turns went on that had waited."""
+    ``told``: which of its parts the user knows to be left out of requests; ``decided``: the newest
+    decisions with which turns went on that had waited."""
 
     messages: Annotated[
         list[AnyMessage], DeltaChannel(messages_reducer, snapshot_frequency=SNAPSHOT_FREQUENCY)
@@ -84,6 +85,7 @@ class State(TypedDict):
     passed: NotRequired[bool]
     density: NotRequired[float]
     untrusted: NotRequired[bool]
+    told: NotRequired[list[str]]
     decided: Annotated[NotRequired[list[str]], newest_decisions]
 
 

@@ -16,6 +16,7 @@ from core.models.messages import to_openai
 from core.settings.groups import Settings
 from nodes.prompts import prompt
 from nodes.request.fitting import SMALLEST, cut, fitting
+from nodes.request.shortage import Shortage
 from nodes.request.window import window
 from nodes.state import Context, State
 
@@ -25,17 +26,27 @@ PROFILE_TOKENS = 1000
 
 async def model_messages(
     state: State, context: Context, settings: Settings, *, room: int
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], Shortage]:
     """The request's messages: one system message, then the window, within ``room`` estimated
-    tokens."""
+    tokens; and what they do not hold of the conversation."""
     profile = await current_profile(state["turn"]["rounds"], context)
     # Of a stateless client, whose instructions must not age as messages do.
     told = [m.text for m in state["messages"] if isinstance(m, SystemMessage)]
     said: list[AnyMessage] = [m for m in state["messages"] if not isinstance(m, SystemMessage)]
     text = "\n\n".join([system_prompt(profile, state.get("summary", "")), *told])
     system = cut({"role": "system", "content": text}, max(room // 2, SMALLEST))
-    messages = to_openai(window(said, settings.memory.short_term_window))
-    return [system, *fitting(messages, max(room - message_tokens(system), SMALLEST))]
+    size = settings.memory.short_term_window
+    every = to_openai(said)
+    seen = every if len(said) <= size else _of(every, said, window(said, size))
+    sent = fitting(seen, max(room - message_tokens(system), SMALLEST))
+    return [system, *sent], Shortage(every, seen, sent)
+
+
+def _of(
+    converted: list[dict[str, Any]], said: list[AnyMessage], some: list[AnyMessage]
+) -> list[dict[str, Any]]:
+    wanted = set(map(id, some))
+    return [form for form, message in zip(converted, said, strict=True) if id(message) in wanted]
 
 
 async def current_profile(rounds: int, context: Context) -> Mapping[str, str]:
