@@ -130,7 +130,8 @@ class ChunkReader:
         if delta.__class__ is dict:
             self._delta(delta)
         if reason := choice.get("finish_reason"):
-            self.finish_reason = FINISH.get(str(reason).lower(), "stop")
+            word = reason.lower() if reason.__class__ is str else "stop"
+            self.finish_reason = FINISH.get(word, "stop")
             if self.finish_reason == "error":
                 raise self._error(chunk)
 

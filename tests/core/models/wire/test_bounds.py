@@ -157,6 +157,39 @@ def test_an_error_nested_too_deeply_is_an_error_like_others() -> None:
         ChunkReader(TOOLS).add(orjson.loads(body))
 
 
+DEEP = "[" * 1000 + "]" * 1000
+
+
+@pytest.mark.parametrize("field", ["code", "type", "param", "message", "detail"])
+def test_a_field_of_an_error_nested_too_deeply_is_no_word(field: str) -> None:
+    body = f'{{"error": {{"message": "refused", "{field}": {DEEP}}}}}'
+    assert classify(500, body).kind == "other"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        '"choices": [{"delta": {"content": "Hi"}, "finish_reason": DEEP}]',
+        '"choices": [{"delta": {"content": DEEP}}]',
+        '"choices": [{"delta": {"content": [{"thinking": DEEP}]}}]',
+        '"choices": [{"delta": {"reasoning_content": DEEP}}]',
+        '"choices": [{"delta": {"reasoning_details": DEEP}}]',
+        '"choices": [{"delta": DEEP}]',
+        '"choices": DEEP',
+        '"choices": [], "usage": DEEP',
+        '"choices": [{"delta": {"tool_calls": DEEP}}]',
+        '"choices": [{"delta": {"tool_calls": [{"id": DEEP, "index": DEEP}]}}]',
+        '"choices": [{"delta": {"tool_calls": [{"function": {"name": DEEP}}]}}]',
+        '"choices": [{"delta": {"tool_calls": [{"function": {"arguments": DEEP}}]}}]',
+    ],
+)
+def test_a_chunk_nested_too_deeply_is_no_traceback(fields: str) -> None:
+    reader = ChunkReader(TOOLS)
+    reader.add(orjson.loads(f"{{{fields}}}".replace("DEEP", DEEP)))
+    reader.add({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    reader.end()
+
+
 @pytest.mark.parametrize("figure", [0, -1, 2**63, True])
 def test_a_figure_that_cannot_be_true_is_not_believed(figure: int) -> None:
     reader = ChunkReader(TOOLS)
