@@ -35,7 +35,7 @@ def _allowed(extra: tuple[str, ...], listen: str, port: int) -> frozenset[str]:
     hosts = {f"{name}:{port}" for name in names}
     if str(port) in DEFAULT_PORTS.values():
         hosts.update(names)
-    for entry in extra:
+    for entry in filter(None, map(str.strip, extra)):  # an empty one would stand for no Host
         # A name alone stands for a reverse proxy on 80 or 443, and for our own port.
         hosts.add(entry)
         if not _has_port(entry):
@@ -65,4 +65,6 @@ def _without_default(host: str, scheme: str) -> str:
 def may_share(origin: str, settings: Settings) -> bool:
     """Whether the user lets pages of ``origin`` call /v1 from a browser."""
     wanted = origin.lower()
+    if wanted == "null":  # what any sandboxed page says
+        return False
     return any(wanted == known.lower().rstrip("/") for known in settings.security.cors_origins)

@@ -23,7 +23,7 @@ from api.routes.account_bodies import (
     SetupBody,
 )
 from core.accounts.accounts import Accounts
-from core.accounts.api_keys import create_key, list_keys, revoke_key
+from core.accounts.api_keys import create_key, list_keys, no_longer_than, revoke_key
 from core.accounts.principal import Principal
 from core.accounts.sessions import list_sessions, revoke_all_sessions, revoke_session
 from core.accounts.sign_in import SignIn, Visitor
@@ -117,8 +117,9 @@ class AccountRoutes:
 
     async def make_key(self, body: KeyBody, user: User) -> NewKey:
         """Make an API key; this answer is the only one that shows it."""
+        ends = no_longer_than(user, body.expires_at)
         key_id, secret = await create_key(
-            self._redis, user.user_id, body.name, body.scope, expires_at=body.expires_at
+            self._redis, user.user_id, body.name, body.scope, expires_at=ends
         )
         found = await list_keys(self._redis, user.user_id)
         fields = next(fields for fields in found if fields["id"] == key_id)

@@ -60,6 +60,12 @@ async def create_key(
     return key_id, secret
 
 
+def no_longer_than(maker: Principal, expires_at: datetime | None) -> datetime | None:
+    """The end of a key that ``maker`` makes: one that ends makes none that lasts longer."""
+    ends = [end for end in (expires_at, maker.expires_at) if end is not None]
+    return min(ends, default=None)
+
+
 async def find_key(
     store: Store, hashed: str, *, likely: str = FIRST_ACCOUNT
 ) -> LiveCredential | None:
@@ -69,7 +75,14 @@ async def find_key(
     if role is None:
         return None
     scopes = EVERYTHING if fields["scope"] == "admin" else CHAT
-    user = Principal(fields["user"], "key", scopes & SCOPES[role], hashed)
+    ends = fields.get("expires_at")
+    user = Principal(
+        fields["user"],
+        "key",
+        scopes & SCOPES[role],
+        hashed,
+        expires_at=datetime.fromisoformat(ends) if ends else None,
+    )
     return LiveCredential(user, moment(fields["used_at"]))
 
 

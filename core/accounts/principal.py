@@ -25,3 +25,5 @@ class Principal:
     scopes: frozenset[str]
     credential: str
     reauth_at: datetime | None = None
+    expires_at: datetime | None = None
+    """When an API key ends by itself."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
+from socket import inet_aton
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -25,7 +26,22 @@ def http_url(value: str) -> str:
         raise ValueError(f"{value!r} is not a URL; write it like http://127.0.0.1:1234/v1")
     if parts.username or parts.password:
         raise ValueError("put the key into api_key, not into the URL")
+    if is_link_local(parts.hostname):
+        raise ValueError(f"{value!r} is a link-local address, where no model server lives")
     return value.rstrip("/")
+
+
+def is_link_local(host: str) -> bool:
+    """Whether a host is a link-local address (169.254.0.0/16, fe80::/10), in any way of writing it:
+    machines of clouds hand out their credentials there."""
+    bare = host.partition("%")[0]
+    try:
+        # What the system's look-up takes for an address: 0xa9fea9fe, 2852039166, 169.16689662.
+        found = ip_address(inet_aton(bare) if bare[:1].isdigit() else bare)
+    except (ValueError, OSError):
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return (mapped or found).is_link_local
 
 
 def redis_url(value: str) -> str:

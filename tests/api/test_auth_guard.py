@@ -373,3 +373,13 @@ async def test_what_a_chat_key_may_use(
 ) -> None:
     headers = await bearer(web, "chat")
     assert (await stranger.request(method, path, headers=headers)).status_code == status
+
+
+async def test_null_shares_nothing_and_an_empty_name_is_no_host(web: Web) -> None:
+    """Both were taken when they stood in the settings."""
+    web.live.secure(cors_origins=["null"], allowed_hosts=["", " "])
+    async with web.client() as client:
+        answer = await client.get("/v1/models", headers={"origin": "null"})
+        assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (403, False)
+        nameless = await client.get("/healthz", headers={"host": ""})
+        assert nameless.status_code == 421

@@ -99,6 +99,20 @@ async def test_a_key_may_outlive_everybody(browser: httpx.AsyncClient) -> None:
     assert (await browser.post("/api/keys", json=body)).status_code == 201
 
 
+@pytest.mark.parametrize("wanted", [None, "9999-12-31T23:59:59Z"])
+async def test_a_key_that_ends_makes_none_that_lasts_longer(
+    web: Web, stranger: httpx.AsyncClient, wanted: str | None
+) -> None:
+    """A key for one hour made one that never ended."""
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    _, secret = await create_key(web.store.redis, FIRST_ACCOUNT, "brief", "admin", expires_at=soon)
+    headers = {"authorization": f"Bearer {secret}"}
+    body = {"name": "child", "scope": "admin", "expires_at": wanted}
+    made = (await stranger.post("/api/keys", json=body, headers=headers)).json()
+    assert datetime.fromisoformat(made["expires_at"]) == soon
+    assert 3500 < await web.store.redis.ttl(keys.api_key(digest(made["key"]))) <= 3600
+
+
 async def test_signed_in_people_go_on_while_redis_refuses_writes(
     web: Web, stranger: httpx.AsyncClient
 ) -> None:

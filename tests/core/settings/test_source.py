@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,26 @@ def test_a_saved_key_of_the_local_server_never_goes_to_the_cloud(tmp_path: Path)
 def test_no_cloud_no_key(tmp_path: Path) -> None:
     settings = loaded(tmp_path, OPENAI_API_KEY="sk-1").settings
     assert settings.cloud.api_key.get_secret_value() == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "refused"),
+    [
+        ("169.254.169.254", True),
+        ("0xa9fea9fe", True),
+        ("2852039166", True),
+        ("[fe80::1]:80", True),
+        ("[::ffff:169.254.1.1]", True),
+        ("127.0.0.1:1234", False),
+        ("10.0.0.1", False),
+        ("[2001:db8::1]", False),
+        ("169.example", False),
+    ],
+)
+def test_a_model_server_has_no_link_local_address(tmp_path: Path, host: str, refused: bool) -> None:
+    outcome = pytest.raises(ConfigError, match="link-local") if refused else nullcontext()
+    with outcome:
+        loaded(tmp_path, OPENAI_BASE_URL=f"http://{host}/v1")
 
 
 def test_misspelt_names_get_a_hint() -> None:
