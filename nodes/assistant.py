@@ -110,9 +110,10 @@ async def _ask(
         thread_id=turn.thread_id,
         max_tokens=room.most(max_tokens),
     )
+    size = f"{room.limit}/{settings.memory.short_term_window}"
     async with aclosing(stream):
         async for pieces in stream:
-            sink.tell(shortage, f"{room.limit}/{settings.memory.short_term_window}")
+            sink.tell(shortage, size)
             answer.add(pieces)
             sink.take(pieces)
             runtime.heartbeat()
