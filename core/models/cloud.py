@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, cast
 
 import openai
@@ -16,7 +17,8 @@ from core.models.errors import ModelError, classify
 from core.models.estimate import text_tokens
 from core.models.history import flatten, normalise
 from core.models.servers.capabilities import DEFAULT
-from core.models.wire.calls import CallAssembler
+from core.models.wire.calls import TOO_MANY, CallAssembler
+from core.models.wire.chunks import MAX_ANSWER
 from core.models.wire.pieces import (
     Finish,
     FinishReason,
@@ -36,9 +38,10 @@ async def stream_cloud(request: Request, *, max_tokens: int) -> AsyncGenerator[l
     answer = _CloudAnswer(request)
     chunks = _model(request, max_tokens).astream(messages)
     try:
-        async for chunk in chunks:
-            if pieces := answer.add(cast("AIMessageChunk", chunk)):
-                yield pieces
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                if pieces := answer.add(cast("AIMessageChunk", chunk)):
+                    yield pieces
     except openai.APIStatusError as error:
         raise classify(error.status_code, _body(error), secrets=(secret,)) from error
     except openai.APITimeoutError as error:
@@ -90,9 +93,10 @@ class _CloudAnswer:
         self._finish = ""
         self._usage: Usage | None = None
         self._written = 0
+        self._size = 0
 
     def add(self, chunk: AIMessageChunk) -> list[Piece]:
-        """Pieces of one chunk."""
+        """Pieces of one chunk. Raises ModelError where the answer is longer than any."""
         self._calls.add(
             {
                 "id": part.get("id"),
@@ -101,19 +105,24 @@ class _CloudAnswer:
             }
             for part in chunk.tool_call_chunks
         )
+        if self._calls.too_many:
+            raise ModelError("truncated", TOO_MANY)
         if chunk.usage_metadata:
             counts = chunk.usage_metadata
             self._usage = Usage(counts["input_tokens"], counts["output_tokens"])
         metadata = cast("dict[str, Any]", chunk.response_metadata)
         self._finish = metadata.get("finish_reason") or self._finish
-        pieces: list[Piece] = []
+        pieces: list[TextPiece | ReasoningPiece] = []
         thought = cast("dict[str, Any]", chunk.additional_kwargs).get("reasoning_content")
         if isinstance(thought, str) and thought:
             pieces.append(ReasoningPiece(thought))
         if text := flatten(cast("Any", chunk.content)):
             self._written += text_tokens(text)
             pieces.append(TextPiece(text))
-        return pieces
+        self._size += sum(len(piece.text) for piece in pieces)
+        if self._size + self._calls.size > MAX_ANSWER:
+            raise ModelError("truncated", "The cloud's answer did not come to an end.")
+        return [*pieces]
 
     def end(self) -> list[Piece]:
         """The last pieces. Raises ModelError(truncated) for half a tool call."""

@@ -109,6 +109,21 @@ async def test_half_a_call_of_the_cloud_is_refused(gateway: Gateway, at: Settle)
     assert "cut off" in caught.value.detail
 
 
+async def test_more_calls_of_the_cloud_than_anybody_needs_end_its_answer(
+    gateway: Gateway, at: Settle
+) -> None:
+    async def flood(request: web.Request) -> web.StreamResponse:
+        function = {"name": "f", "arguments": "{}"}
+        calls = [{"index": n, "id": f"c{n}", "function": function} for n in range(65)]
+        parts = (chunk({"tool_calls": [call]}) for call in calls)
+        return await answer(request, *parts, chunk({}, "tool_calls"), DONE)
+
+    async with serve(flood) as cloud:
+        with pytest.raises(ModelError) as caught:
+            await ask(gateway, at(AWAY, cloud=cloud_at(cloud)), tools=[WEATHER])
+    assert "more than 64 tool calls" in caught.value.detail
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"enabled": False}, {"daily_tokens": 0}, {"daily_tokens": 10}, {"api_key": SecretStr("")}],
