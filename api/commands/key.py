@@ -27,9 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--name", required=True, help="what the key is for; shown in lists")
     create.add_argument(
         "--scope",
-        choices=("chat", "admin"),
+        choices=("chat", "admin", "v1"),
         default="chat",
-        help="chat: talk and read (default); admin: also settings and keys",
+        help="chat: talk and read (default); admin: also settings and keys; v1: only /v1",
     )
     create.add_argument("--json", action="store_true", help="print one JSON object")
     listing = actions.add_parser("list", help="list the keys")

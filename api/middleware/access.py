@@ -74,6 +74,8 @@ class Access:
     def check(self, user: Principal, *, method: str, path: str) -> None:
         """Raises Forbidden where scope chat ends, NotFound and WrongMethod where there is nothing
         below an address of that scope."""
+        if "v1" in user.scopes and not (path == "/v1" or path.startswith("/v1/")):
+            raise Forbidden("this key is for /v1 only; use one of scope chat", code="scope")
         if "admin" in user.scopes or self._is_listed("chat", method, path):
             return
         # The router leads from an address with a slash at its end to the one without.

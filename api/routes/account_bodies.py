@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from core.accounts.accounts import Role
 from core.accounts.api_keys import MAX_NAME
+from core.accounts.principal import Scope
 
 MAX_TEXT = 4096
 """Characters of a password or token that are read at all."""
@@ -37,7 +38,7 @@ class KeyBody(Input):
     """A key to make."""
 
     name: str = Field(min_length=1, max_length=MAX_NAME)
-    scope: Literal["chat", "admin"] = "chat"
+    scope: Scope = "chat"
     expires_at: AwareDatetime | None = None
 
 
@@ -65,7 +66,7 @@ class KeyInfo(BaseModel):
     id: str
     name: str
     prefix: str = Field(description="The first characters, to tell keys apart.")
-    scope: Literal["chat", "admin"]
+    scope: Scope
     created_at: datetime
     last_used_at: datetime | None
     expires_at: datetime | None

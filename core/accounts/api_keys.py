@@ -16,7 +16,7 @@ from core.accounts.credentials import (
     read_fields,
     read_with_role,
 )
-from core.accounts.principal import CHAT, EVERYTHING, Principal, Scope
+from core.accounts.principal import CHAT, EVERYTHING, V1, Principal, Scope
 from core.errors import Invalid
 from core.store import keys
 from core.store.client import Store
@@ -26,6 +26,8 @@ PREFIX = "ak_"
 KEY_LENGTH = len(PREFIX) + 43
 SHOWN = 8
 """Characters of a key that lists show, so that people can tell keys apart."""
+
+OF_SCOPE = {"admin": EVERYTHING, "chat": CHAT, "v1": V1}
 
 MAX_NAME = 100
 SHORTEST_LIFE = timedelta(minutes=1)
@@ -74,12 +76,13 @@ async def find_key(
     fields, role = await read_with_role(store, "key", hashed, likely=likely)
     if role is None:
         return None
-    scopes = EVERYTHING if fields["scope"] == "admin" else CHAT
+    wanted = OF_SCOPE.get(fields["scope"], V1)
+    scopes = wanted if wanted == V1 else wanted & SCOPES[role]
     ends = fields.get("expires_at")
     user = Principal(
         fields["user"],
         "key",
-        scopes & SCOPES[role],
+        scopes,
         hashed,
         expires_at=datetime.fromisoformat(ends) if ends else None,
     )

@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Literal
 
 Kind = Literal["session", "key"]
-Scope = Literal["chat", "admin"]
+Scope = Literal["chat", "admin", "v1"]
 
 CHAT = frozenset({"chat"})
+V1 = frozenset({"v1"})
+"""Only what an OpenAI client asks for: less than every account may do."""
 EVERYTHING = frozenset({"chat", "admin"})
 
 

@@ -139,3 +139,28 @@ async def test_without_redis_the_guard_says_so_in_time(tmp_path: Path, settings:
         assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
         assert answer.headers["retry-after"]
     await redis.aclose()
+
+
+async def test_a_key_of_scope_v1_opens_v1_and_nothing_else(
+    web: Web, browser: httpx.AsyncClient, stranger: httpx.AsyncClient
+) -> None:
+    made = (await browser.post("/api/keys", json={"name": "editor", "scope": "v1"})).json()
+    assert made["scope"] == "v1"
+    headers = {"authorization": f"Bearer {made['key']}"}
+    assert (await stranger.get("/v1/models", headers=headers)).status_code == 200
+    paths = {item.path for item in web.served if item.scope != "open"} | {"/", "/v1x", "/api"}
+    for path in sorted(paths):
+        if not path.startswith("/v1/"):
+            for method in ("GET", "POST", "DELETE"):
+                answer = await stranger.request(method, path, headers=headers)
+                assert (answer.status_code, answer.json()["code"]) == (403, "scope"), path
+
+
+async def test_a_key_of_an_unknown_scope_has_the_least(
+    web: Web, stranger: httpx.AsyncClient
+) -> None:
+    _, secret = await create_key(web.store.redis, FIRST_ACCOUNT, "k", "chat")
+    await web.store.redis.hset(keys.api_key(digest(secret)), "scope", "of a later version")
+    headers = {"authorization": f"Bearer {secret}"}
+    assert (await stranger.get("/v1/models", headers=headers)).status_code == 200
+    assert (await stranger.get("/api/me", headers=headers)).status_code == 403
