@@ -18,7 +18,7 @@ from core.models.reported import Reported, label
 from core.models.request import Options, build, encode
 from core.models.servers.capabilities import Capabilities, learned
 from core.models.servers.servers import Servers, Target
-from core.models.servers.windows import Windows
+from core.models.servers.windows import DEFAULT_CONTEXT, Windows
 from core.models.simpler import NO_TOOLS_NOTICE, last_turn
 from core.models.wire.chunks import ChunkReader
 from core.models.wire.pieces import Finish, FinishReason, NoticePiece, Piece, UsagePiece
@@ -28,6 +28,9 @@ from core.models.wire.transport import AnswerStream, StaleConnection, Transport
 
 SILENT_CUT_LEAST = 1000
 """No real context is smaller: a server that reports fewer prompt tokens counts in another way."""
+
+FULL = 0.9
+"""Share of the context from which a prompt leaves no room for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +266,8 @@ class Call:
                 text = "The model spent all it had on thinking and gave no answer."
                 if reason == "length":
                     text += " Raise model.max_tokens or the context size."
+            elif not usage.estimated and usage.prompt_tokens >= _context(plan.known) * FULL:
+                text += " The conversation may fill all of its context: load it with a larger one."
             remarks.append(NoticePiece("warning", text))
         reported = 0 if usage.estimated else usage.prompt_tokens
         cut = SILENT_CUT_LEAST <= reported < self._request.estimate() / 2
@@ -358,6 +363,10 @@ def _extra(request: Request, known: Capabilities) -> dict[str, Any] | None:
     if request.response_format is None or known.json_schema is False:
         return None
     return {"response_format": request.response_format}
+
+
+def _context(known: Capabilities) -> int:
+    return known.context_limit or known.context_window or DEFAULT_CONTEXT
 
 
 def _size(reader: ChunkReader) -> int:

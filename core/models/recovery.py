@@ -58,6 +58,9 @@ class Recovery:
             self.unknown = error
             long = bool(ABOUT_LENGTH.search(error.said))
             self._left = simpler_forms(messages, body, known, about_length=long)
+            if error.kind == "other" and not error.refused:
+                # It may have been a mishap, which must not cost the model its tools.
+                self._left.insert(0, Form())
             self._known_words = dict(self.changes)
             self._until = time.monotonic() + GIVE_UP_SECONDS
         if not self._left or time.monotonic() > self._until:

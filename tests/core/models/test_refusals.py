@@ -146,6 +146,27 @@ async def test_a_conversation_with_tool_results_does_not_cost_the_model_its_tool
     assert (await capabilities.load(redis, server.base_url, "m")).tools is None
 
 
+async def test_a_mishap_within_the_stream_costs_the_model_nothing(
+    gateway: Gateway, at: Settle, redis: RedisClient
+) -> None:
+    def first(_body: dict[str, Any]) -> bool:
+        return len(server.bodies) == 1
+
+    handle = picky(first, in_stream=True)
+    async with serve(lambda request: handle(request)) as server:
+        result = await ask(gateway, at(server.base_url, temperature=0.1), ASK, [WEATHER])
+    assert (result.text, result.notices) == ("Hello", [])
+    assert server.bodies[0] == server.bodies[1]
+    known = await capabilities.load(redis, server.base_url, "m")
+    assert (known.tools, known.refused_parameters) == (None, ())
+
+
+async def test_an_empty_answer_to_a_full_context_says_so(gateway: Gateway, at: Settle) -> None:
+    async with serve_fault(FAULTS["ovf_silent_empty"]) as server:
+        result = await ask(gateway, at(server.base_url), LONG_TALK)
+    assert "context" in result.notices[0].text
+
+
 async def test_an_error_of_the_server_is_no_refusal(gateway: Gateway, at: Settle) -> None:
     async def broken(request: web.Request) -> web.StreamResponse:
         return refuse(500, WORDS)
