@@ -211,6 +211,7 @@ async def test_strict_policy_with_a_fresh_nonce(client: httpx.AsyncClient, path:
 async def test_every_answer_is_hardened(client: httpx.AsyncClient, path: str) -> None:
     headers = (await client.get(path)).headers
     assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-dns-prefetch-control"] == "off"
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cross-origin-opener-policy"] == "same-origin"
     assert headers["cross-origin-resource-policy"] == "same-origin"
