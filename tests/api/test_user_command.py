@@ -154,7 +154,7 @@ def check_export(data: dict[str, Any]) -> None:
     assert (data["format"], data["user_id"]) == (1, "owner")
     assert data["profile"] == {"name": "Ада"}
     assert [key["name"] for key in data["api_keys"]] == ["tests"]
-    assert data["usage"][0]["calls"] == 2
+    assert data["usage"][0]["calls"] == 3  # the last one grades the answer
     [conversation] = data["conversations"]
     assert (conversation["title"], conversation["ephemeral"]) == ("First", False)
     question, reply = conversation["messages"]
