@@ -172,6 +172,7 @@ async def test_a_refused_message_brings_the_line_at_once_and_stays_in_the_compos
     await expect(page.locator("#trouble")).to_contain_text("The data store is full.")
     world.be_in(None)
     await expect(page.locator("#trouble strong")).to_have_count(0)
+    await expect(page.locator(".send")).to_be_enabled()  # the conversation is there
     await page.locator("#message").press("Enter")
     await finished(page)
     sent = [body["id"] for _, path, body in world.calls if path.endswith("/messages")]
@@ -217,6 +218,7 @@ async def test_words_under_way_outlive_a_reload_and_are_sent_once(
     await page.reload()
     if not arrives:
         await expect(page.locator("#message")).to_have_value("precious")
+        await expect(page.locator(".send")).to_be_enabled()  # the conversation is there
         await page.locator("#message").press("Enter")
     await finished(page)
     await expect(page.locator("#message")).to_have_value("")

@@ -56,6 +56,7 @@ async def test_a_full_store_is_told_and_what_was_written_is_kept(chromium: Brows
         await redis.config_set("maxmemory", "0")
         await expect(page.locator(LINE)).to_have_count(0, timeout=PATIENT)
         await expect(other.locator(LINE)).to_have_count(0, timeout=PATIENT)
+        await expect(page.locator(".send")).to_be_enabled()  # the conversation is there
         await page.locator("#message").press("Enter")
         await expect(answers(page)).to_have_count(2, timeout=PATIENT)
         await finished(page)
@@ -89,6 +90,7 @@ async def test_a_store_that_is_away_is_told_and_everything_comes_back_by_itself(
         await start_server(stack.home, StoreSettings())
         await expect(page.locator("#message")).to_have_value("bench:4", timeout=PATIENT)
         await expect(away).to_have_count(0, timeout=PATIENT)
+        await expect(page.locator(".send")).to_be_enabled()  # the conversation is there
         await page.locator("#message").press("Enter")
         await expect(answers(page)).to_have_count(2, timeout=PATIENT)
         await finished(page)
