@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Watch
 from tests.browser.fake_state import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+SHOWN = """() => ['model', 'cloud', 'orchestrator'].every(group =>
+  performance.getEntriesByName(`${location.origin}/api/settings/${group}`).length)"""
+"""The values of the forms have come."""
+
+DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+async def settings_page(watch: Watch, **options: Any) -> Page:
+    """The settings, once the forms show the values: what is typed before that is overwritten."""
+    page = await watch.open("/settings", **options)
+    await page.wait_for_function(SHOWN)
+    await page.evaluate(DRAWN)
+    return page
 
 
 async def test_sign_in(watch: Watch, world: World) -> None:
@@ -87,7 +103,7 @@ async def test_set_up_twice_points_to_sign_in(watch: Watch, world: World) -> Non
 
 async def test_model_settings(watch: Watch, world: World) -> None:
     watch.allow("422")
-    page = await watch.open("/settings")
+    page = await settings_page(watch)
     form = page.locator("#model")
     await form.locator("#base_url").fill("nonsense")
     await form.get_by_role("button", name="Save").click()
@@ -113,7 +129,7 @@ async def test_model_settings(watch: Watch, world: World) -> None:
 async def test_a_key_is_removed_without_touching_the_rest(
     watch: Watch, world: World, group: str, field: str
 ) -> None:
-    page = await watch.open("/settings", width=390)
+    page = await settings_page(watch, width=390)
     form = page.locator(f"#{group}")
     await form.locator(field).fill("secret-1234")
     await form.get_by_role("button", name="Save").click()
@@ -134,7 +150,7 @@ async def test_a_key_is_removed_without_touching_the_rest(
 
 
 async def test_connection_report(watch: Watch, world: World) -> None:
-    page = await watch.open("/settings")
+    page = await settings_page(watch)
     await page.locator("#base_url").fill("http://127.0.0.1:1234/v1")
     await page.get_by_role("button", name="Test connection").click()
     await expect(page.locator("#report .steps li")).to_have_count(5)
@@ -143,7 +159,7 @@ async def test_connection_report(watch: Watch, world: World) -> None:
 
 
 async def test_way_of_working_and_profile(watch: Watch, world: World) -> None:
-    page = await watch.open("/settings")
+    page = await settings_page(watch)
     working = page.locator("#orchestrator")
     await working.get_by_role("switch").uncheck()
     await working.locator("#max_iterations").fill("7")
@@ -162,7 +178,7 @@ async def test_way_of_working_and_profile(watch: Watch, world: World) -> None:
 async def test_a_group_without_a_card_of_its_own_has_one_all_the_same(
     watch: Watch, world: World
 ) -> None:
-    page = await watch.open("/settings")
+    page = await settings_page(watch)
     access = page.locator("#security")
     await expect(access.get_by_label("Days that a browser")).to_have_value("30")
     await access.get_by_label("More host names").fill("nas.local, ассистент.дом")
@@ -184,7 +200,7 @@ async def test_a_group_without_a_card_of_its_own_has_one_all_the_same(
 
 
 async def test_theme_and_language_are_remembered(watch: Watch) -> None:
-    page = await watch.open("/settings")
+    page = await settings_page(watch)
     await page.get_by_role("button", name="Light or dark").click()
     await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     await page.get_by_role("button", name="Русский").click()
@@ -196,7 +212,7 @@ async def test_theme_and_language_are_remembered(watch: Watch) -> None:
 
 
 async def test_sign_out(watch: Watch) -> None:
-    page = await watch.open("/settings")
+    page = await settings_page(watch)
     await page.get_by_role("button", name="Sign out").click()
     await page.wait_for_url("**/login")
 
@@ -217,7 +233,7 @@ async def test_a_russian_page_has_no_english_sentences(watch: Watch, world: Worl
         "steps": [step, *({"name": name, **whole} for name in names)],
         "capabilities": {"context_window": 32768},
     }
-    page = await watch.open("/settings", locale="ru-RU")
+    page = await settings_page(watch, locale="ru-RU")
     form = page.locator("#model")
     await form.locator("#base_url").fill("nonsense")
     await form.get_by_role("button", name="Сохранить").click()
