@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -222,23 +222,37 @@ def invocations(mark: str = "") -> Parse:
         re.DOTALL,
     )
 
-    def parse(text: str, tools: Tools) -> Parsed | None:
-        calls: list[ToolCall] = []
-        for match in invoke.finditer(text):
-            schema = tools.get(clean_name(match.group(1)), {})
-            arguments = {
-                key: typed(value, schema.get(key))
-                for key, value in parameter.findall(match.group(2))
-            }
-            found = call(match.group(1), arguments or match.group(2), tools)
-            if found is None:
-                return None
-            calls.append(found)
-            if len(calls) > MAX_CALLS:
-                break
-        return Parsed(tuple(calls)) if calls else None
+    def read(match: re.Match[str], tools: Tools) -> ToolCall | None:
+        schema = tools.get(clean_name(match.group(1)), {})
+        arguments = {
+            key: typed(value, schema.get(key)) for key, value in parameter.findall(match.group(2))
+        }
+        return call(match.group(1), arguments or match.group(2), tools)
 
-    return parse
+    return lambda text, tools: gathered(read(match, tools) for match in invoke.finditer(text))
+
+
+def headed(head: re.Pattern[str]) -> Parse:
+    """A head with the name, then the arguments as an object, any number of times."""
+
+    def read(text: str, match: re.Match[str], tools: Tools) -> ToolCall | None:
+        decoded = read_prefix(text, match.end())
+        return call(match.group(1), decoded[0], tools) if decoded else None
+
+    return lambda text, tools: gathered(read(text, match, tools) for match in head.finditer(text))
+
+
+def gathered(found: Iterable[ToolCall | None]) -> Parsed | None:
+    """The calls of a block in their order, not many more than an answer may have; None where one
+    cannot be read, or there is none."""
+    calls: list[ToolCall] = []
+    for one in found:
+        if one is None:
+            return None
+        calls.append(one)
+        if len(calls) > MAX_CALLS:
+            break
+    return Parsed(tuple(calls)) if calls else None
 
 
 def nearly(block: str, tools: Tools) -> Parsed | None:

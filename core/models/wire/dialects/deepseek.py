@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 
-from core.models.wire.calls import MAX_CALLS
-from core.models.wire.dialects.base import NAME, Dialect, Opener, Parsed, Tools, call, invocations
-from core.models.wire.pieces import ToolCall
-from core.models.wire.values import read_prefix
+from core.models.wire.dialects.base import NAME, Dialect, Opener, Parsed, Tools, headed, invocations
 
 BEGIN = "<｜tool▁call▁begin｜>"
 HEAD = re.compile(
@@ -15,20 +12,8 @@ HEAD = re.compile(
     r"(?:```(?:json)?+)?+\s*+(?=\{)"
 )
 DSML = invocations("｜DSML｜")
-
-
-def parse(text: str, tools: Tools) -> Parsed | None:
-    """All calls of a block of V3, R1 or V3.1."""
-    calls: list[ToolCall] = []
-    for match in HEAD.finditer(text):
-        decoded = read_prefix(text, match.end())
-        found = call(match.group(1), decoded[0], tools) if decoded else None
-        if found is None:
-            return None
-        calls.append(found)
-        if len(calls) > MAX_CALLS:
-            break
-    return Parsed(tuple(calls)) if calls else None
+parse = headed(HEAD)
+"""All calls of a block of V3, R1 or V3.1."""
 
 
 def _alone(text: str, tools: Tools) -> Parsed | None:

@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import re
 
-from core.models.wire.calls import MAX_CALLS
-from core.models.wire.dialects.base import NAME, Dialect, Opener, Parsed, Tools, call
-from core.models.wire.pieces import ToolCall
-from core.models.wire.values import read_prefix
+from core.models.wire.dialects.base import NAME, Dialect, Opener, Parsed, Tools, headed
 
 BEGIN = "<|tool_call_begin|>"
 HEAD = re.compile(
     rf"<\|tool_call_begin\|>\s*+(?:functions\.)?+({NAME})(?::\d{{1,9}}+)?+\s*+"
     r"<\|tool_call_argument_begin\|>"
 )
-
-
-def parse(text: str, tools: Tools) -> Parsed | None:
-    """All calls of a section."""
-    calls: list[ToolCall] = []
-    for match in HEAD.finditer(text):
-        decoded = read_prefix(text, match.end())
-        found = call(match.group(1), decoded[0], tools) if decoded else None
-        if found is None:
-            return None
-        calls.append(found)
-        if len(calls) > MAX_CALLS:
-            break
-    return Parsed(tuple(calls)) if calls else None
+parse = headed(HEAD)
+"""All calls of a section."""
 
 
 def _alone(text: str, tools: Tools) -> Parsed | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from core.models.wire.calls import MAX_CALLS, clean_name
-from core.models.wire.dialects.base import Dialect, Opener, Parsed, Tools, call, typed
+from core.models.wire.calls import clean_name
+from core.models.wire.dialects.base import Dialect, Opener, Parsed, Tools, call, gathered, typed
 from core.models.wire.pieces import ToolCall
 
 FUNCTION = re.compile(
@@ -18,18 +18,14 @@ PARAMETER = re.compile(
 
 def functions(text: str, tools: Tools) -> Parsed | None:
     """All functions of a block; Llama writes JSON where others have parameters."""
-    calls: list[ToolCall] = []
-    for match in FUNCTION.finditer(text):
-        name, body = clean_name(match.group(1)), match.group(2)
-        schema = tools.get(name, {})
-        arguments = {key: typed(value, schema.get(key)) for key, value in PARAMETER.findall(body)}
-        found = call(name, arguments or body, tools)
-        if found is None:
-            return None
-        calls.append(found)
-        if len(calls) > MAX_CALLS:
-            break
-    return Parsed(tuple(calls)) if calls else None
+    return gathered(_function(match, tools) for match in FUNCTION.finditer(text))
+
+
+def _function(match: re.Match[str], tools: Tools) -> ToolCall | None:
+    name, body = clean_name(match.group(1)), match.group(2)
+    schema = tools.get(name, {})
+    arguments = {key: typed(value, schema.get(key)) for key, value in PARAMETER.findall(body)}
+    return call(name, arguments or body, tools)
 
 
 def _unwrapped(text: str, tools: Tools) -> Parsed | None:
