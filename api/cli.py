@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from api.commands import Command, all_commands, load_command
+from api.commands import BAD_USE, Command, all_commands, load_command
 from channels import CHANNELS
 from core.errors import AssistantError, ConfigError, StoreUnavailable
 
-OK, FAILED, BAD_USE = 0, 1, 2
+OK, FAILED = 0, 1
 TRY_LATER = os.EX_TEMPFAIL
 """Redis does not answer. Told apart for the supervisor only, whose children wait for it."""
 

@@ -11,6 +11,9 @@ from channels import CHANNELS
 from channels.base import Channel, check_channels
 from core.errors import ConfigError
 
+BAD_USE = 2
+"""Exit code of bad use and bad configuration: a restart does not help."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:

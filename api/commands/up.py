@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from api.commands import BAD_USE
 from api.commands.process import process_settings, warn_of_slips
 from channels import CHANNELS
 from core.errors import AssistantError, ConfigError, StoreError
@@ -33,9 +34,6 @@ WATCH = 1.0
 HERE = Path(__file__).resolve().parents[2]
 FRONT_DOOR = (HERE.parent if HERE.name == "_assistant" else HERE) / "assistant.py"
 """In a checkout beside our packages, installed beside the folder that holds them."""
-
-BAD_USE = 2
-"""Exit code of bad configuration; api/cli.py."""
 
 QUICK_DEATH = 10.0
 MAX_QUICK_DEATHS = 5
